@@ -1,0 +1,42 @@
+"""What importing the library must not do."""
+
+import subprocess
+import sys
+
+
+def fresh(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_top_level_loads_neither_torch_nor_scipy():
+    code = "import sys, septet; print({'torch', 'scipy', 'numba'} & set(sys.modules))"
+    assert fresh(code) == "set()"
+
+
+def test_importing_everything_opens_no_socket():
+    code = """
+import pkgutil, socket, sys
+def refuse(*args, **kwargs): raise RuntimeError('a socket was opened')
+socket.socket = socket.create_connection = refuse
+import septet
+for module in pkgutil.walk_packages(septet.__path__, 'septet.'):
+    if not module.name.endswith('__main__'):
+        __import__(module.name)
+print('done')
+"""
+    assert fresh(code) == "done"
+
+
+def test_importing_everything_leaves_global_random_state_alone():
+    code = """
+import random, numpy as np
+before = random.getstate(), str(np.random.get_state())
+import pkgutil, septet
+for module in pkgutil.walk_packages(septet.__path__, 'septet.'):
+    if not module.name.endswith('__main__'):
+        __import__(module.name)
+print(before == (random.getstate(), str(np.random.get_state())))
+"""
+    assert fresh(code) == "True"
