@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,3 +18,14 @@ os.environ.setdefault("MPLBACKEND", "agg")
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20231105)
+
+
+@pytest.fixture
+def kitchen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the library find the recipes of the test kitchen instead of its own."""
+    import septet.recipes
+    from septet.recipes import _recipe
+
+    folder = Path(__file__).parent / "recipes" / "kitchen"
+    monkeypatch.setattr(_recipe, "_FOLDER", folder)
+    monkeypatch.setattr(septet.recipes, "__path__", [str(folder)])

@@ -18,7 +18,7 @@ __version__ = "0.1.0.dev0"
 _SUBPACKAGES = ("audio", "cohort", "data", "optim", "robust", "speech", "spiking")
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - a subpackage
+def __getattr__(name: str) -> Any:
     if name in _SUBPACKAGES:
         return import_module(f"septet.{name}")
     raise AttributeError(f"module 'septet' has no attribute {name!r}")

@@ -6,7 +6,7 @@ from typing import Any
 from septet._core.errors import MissingExtraError
 
 
-def needs(module: str, *, extra: str, purpose: str) -> Any:  # noqa: ANN401 - a module
+def needs(module: str, *, extra: str, purpose: str) -> Any:
     """Import and return `module`, or say which extra brings it.
 
     Parameters

@@ -45,7 +45,7 @@ def write_text(path: PathLike, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
-def write_json(path: PathLike, value: Any) -> None:  # noqa: ANN401 - anything json can hold
+def write_json(path: PathLike, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 

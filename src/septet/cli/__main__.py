@@ -1,0 +1,7 @@
+"""``python -m septet.cli``."""
+
+import sys
+
+from septet.cli import main
+
+sys.exit(main())

@@ -1,0 +1,240 @@
+"""Running a recipe: a folder that tells everything, resumes where it stopped and is never redone.
+
+A run folder holds ``config.toml`` (complete), ``environment.json``, ``history.jsonl`` (append-only,
+one object a line), ``checkpoint/`` (what resuming needs), ``exhibits/`` and ``result.json``, which
+is written last: where it stands, the run is finished.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import time
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+import septet
+from septet import data
+from septet._core.errors import SeptetError
+from septet._core.files import write_json, write_text
+from septet.recipes._claims import Measure, Row
+from septet.recipes._exhibits import write_exhibits
+from septet.recipes._recipe import Recipe
+
+SCHEMA = 1
+_VERSIONED = ("septet", "numpy", "scipy", "scikit-learn", "torch", "numba")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a recipe's code gets: its folder, its scale and ways to keep results and say things."""
+
+    folder: Path
+    scale: str
+    say: Callable[[str], None]
+
+    @property
+    def checkpoint(self) -> Path:
+        """Folder for whatever resuming needs; anything written there survives an interruption."""
+        path = self.folder / "checkpoint"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def stage(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Result of ``function(*args)``, computed once in the life of the run folder.
+
+        The result must be JSON; a resumed run reads it back instead of computing it again, and a
+        first run gets the very value that a resumed one would read.
+        """
+        path = self.checkpoint / f"{name}.json"
+        if not path.exists():
+            self.say(name)
+            start = time.perf_counter()
+            write_json(path, function(*args))
+            self.record(stage=name, seconds=round(time.perf_counter() - start, 3))
+        return json.loads(path.read_text("utf-8"))
+
+    def record(self, **entry: Any) -> None:
+        """Append one line to the history."""
+        line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
+        with (self.folder / "history.jsonl").open("ab") as file:
+            file.write(line.encode("utf-8"))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of one recipe."""
+
+    folder: Path
+    rows: tuple[Row, ...]
+    reason: str = ""
+    """Why the recipe was not run, with the command that would help; empty if it was."""
+
+    @property
+    def missed(self) -> bool:
+        """Whether an expected claim was missed."""
+        return any(row.missed for row in self.rows)
+
+
+def reproduce(
+    recipe: Recipe,
+    scale: str,
+    config: Any,
+    root: Path,
+    *,
+    fresh: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Run `recipe` in ``root/NAME/SCALE``, going on where an earlier run stopped.
+
+    A data set that is not there makes every claim *not run*; nothing is fetched here.
+
+    Raises
+    ------
+    SeptetError
+        If the folder holds a run with other settings and `fresh` is not set.
+    """
+    folder = root / recipe.name / scale
+    missing = [name for name in recipe.scale(scale).data if not data.available(name)]
+    if missing:
+        reason = f"data missing: septet data fetch {' '.join(missing)}"
+        return Outcome(folder, tuple(_rows(recipe, scale, None, reason)), reason)
+    complete = {"recipe": recipe.name, "scale": scale, "settings": plain(config)}
+    if fresh and folder.exists():
+        shutil.rmtree(folder)
+    _open(folder, complete, recipe.scale(scale).data, say)
+    finished = folder / "result.json"
+    if not finished.exists():
+        run = Run(folder, scale, say)
+        results = recipe.module.run(config, run)
+        say("drawing figures")
+        exhibits = getattr(recipe.module, "exhibits", None)
+        write_exhibits(exhibits(results) if exhibits else (), folder / "exhibits")
+        rows = _rows(recipe, scale, results, "")
+        result = {
+            "schema": SCHEMA,
+            "title": recipe.title,
+            "summary": recipe.summary,
+            "rows": [dataclasses.asdict(row) for row in rows],
+            "results": results,
+        }
+        write_json(finished, result)
+    read = json.loads(finished.read_text("utf-8"))
+    return Outcome(folder, tuple(Row(**row) for row in read["rows"]))
+
+
+def plain(value: Any) -> Any:
+    """Settings as TOML can hold them: nested dictionaries, lists, no None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def _open(
+    folder: Path, complete: dict[str, Any], data_sets: Sequence[str], say: Callable[[str], None]
+) -> None:
+    """Make the run folder, or check that the one there belongs to the same settings and code."""
+    path = folder / "config.toml"
+    if path.exists():
+        if tomllib.loads(path.read_text("utf-8")) != tomllib.loads(tomli_w.dumps(complete)):
+            raise SeptetError(
+                f"{folder} holds a run with other settings: add --fresh to replace it, "
+                "or --runs FOLDER to keep both."
+            )
+        source = json.loads((folder / "environment.json").read_text("utf-8"))["source"]
+        if source == source_digest():
+            return
+        aside = folder.with_name(f"{folder.name}-{source[:8]}")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        say(f"a run by other code was moved to {aside.name}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "environment.json", environment(data_sets))
+    write_text(path, tomli_w.dumps(complete))
+
+
+def environment(data_sets: Sequence[str] = ()) -> dict[str, Any]:
+    """Versions, threads, processor, state of the source and digests of the data."""
+    versions: dict[str, str | None] = {}
+    for name in _VERSIONED:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
+        "source": source_digest(),
+        "git": _git(),
+        "data": {name: data.digests(name) for name in data_sets},
+    }
+
+
+def source_digest() -> str:
+    """Digest of the package's own source files: equal digests, equal code."""
+    digest = hashlib.sha256()
+    package = Path(septet.__file__).parent
+    for path in sorted(package.rglob("*")):
+        if path.suffix in {".py", ".toml"}:
+            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text("utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _git() -> str | None:
+    root = Path(septet.__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _rows(recipe: Recipe, scale: str, results: Any, reason: str) -> list[Row]:
+    rows = []
+    for claim in recipe.claims:
+        value: Measure | None = None
+        if results is not None:
+            value = getattr(recipe.module, claim.measure)(results)
+        rows.append(
+            Row(
+                recipe.name,
+                scale,
+                claim.id,
+                claim.says,
+                claim.published,
+                claim.expectation(scale),
+                str(value) if value is not None else "",
+                value.peer if value is not None else "",
+                claim.judge(scale, value),
+                reason or claim.known_miss,
+            )
+        )
+    return rows

@@ -1,0 +1,73 @@
+"""Assemble a run folder's result, exhibits and environment into a page."""
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from septet._core.errors import DataError
+from septet._core.extras import needs
+from septet._core.files import write_text
+
+_MARKS = {"holds": "✓", "does not hold": "✗", "not run": "–", "not judged": "·"}
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` into a finished run folder and return its path.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no finished run.
+    MissingExtraError
+        If jinja2 is not installed.
+    """
+    run = _read(folder)
+    exhibits = json.loads((folder / "exhibits" / "exhibits.json").read_text("utf-8"))
+    for exhibit in exhibits:
+        if exhibit["kind"] == "figure":
+            text = (folder / "exhibits" / exhibit["file"]).read_text("utf-8")
+            exhibit["svg"] = _distinct_ids(text, exhibit["file"].partition(".")[0])
+        elif exhibit["kind"] == "audio":
+            sound = (folder / "exhibits" / exhibit["file"]).read_bytes()
+            exhibit["data"] = base64.b64encode(sound).decode("ascii")
+    page = _template("report.html.jinja").render(
+        **run, exhibits=exhibits, marks=_MARKS, config=(folder / "config.toml").read_text("utf-8")
+    )
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def write_index(root: Path) -> Path:
+    """Write ``index.html`` over every finished run below `root` and return its path."""
+    runs = []
+    for result in sorted(root.glob("*/*/result.json")):
+        run = _read(result.parent)
+        run["link"] = (result.parent / "report.html").relative_to(root).as_posix()
+        runs.append(run)
+    write_text(root / "index.html", _template("index.html.jinja").render(runs=runs, marks=_MARKS))
+    return root / "index.html"
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        result = json.loads((folder / "result.json").read_text("utf-8"))
+        environment = json.loads((folder / "environment.json").read_text("utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} holds no finished run: septet reproduce NAME makes one, "
+            "and goes on where an interrupted one stopped."
+        ) from None
+    return {**result, "environment": environment}
+
+
+def _template(name: str) -> Any:
+    jinja2 = needs("jinja2", extra="report", purpose="writing the report")
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True).get_template(name)
+
+
+def _distinct_ids(svg: str, prefix: str) -> str:
+    """Make the ids of one drawing its own, as several share a page."""
+    return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>f{prefix}-", svg)

@@ -1,0 +1,137 @@
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from septet import cli
+
+
+@pytest.fixture
+def at(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_help_loads_neither_torch_nor_scipy():
+    code = (
+        "import sys; from septet.cli import main; code = main(['--help']);"
+        "assert not {'torch', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules), sys.modules;"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "reproduce" in done.stdout
+
+
+def test_every_verb_explains_itself(capsys):
+    for group in ("house", *cli.GROUPS):
+        for verb in cli.commands(group):
+            words = [verb] if group == "house" else [group, verb]
+            assert cli.main([*words, "--help"]) == cli.OK, words
+            assert "usage: septet " + " ".join(words) in capsys.readouterr().out
+
+
+def test_a_wrong_word_is_a_usage_error_with_a_suggestion(capsys):
+    assert cli.main(["reproduse"]) == cli.USAGE
+    assert "Did you mean 'reproduce'?" in capsys.readouterr().err
+    assert cli.main(["cohrt", "pick"]) == cli.USAGE
+    assert "no command 'cohrt'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_without_arguments_it_shows_one_command_a_method(capsys):
+    assert cli.main([]) == cli.OK
+    assert "septet reproduce toast" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_reproduce_prints_the_table_and_says_where_the_report_lies(at, capsys):
+    assert cli.main(["reproduce", "all"]) == cli.OK
+    out, err = capsys.readouterr()
+    assert "Toast is brown." in out
+    assert "holds" in out
+    assert "report: " in err
+    assert (at / "runs" / "index.html").exists()
+
+
+@pytest.mark.usefixtures("kitchen", "at")
+def test_a_missed_claim_exits_1_and_json_carries_the_rows(capsys):
+    code = cli.main(["reproduce", "toast", "--brownness", "0.5", "--json"])
+    assert code == cli.MISSED
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["verdict"] for row in rows] == ["does not hold", "does not hold"]
+    assert set(rows[0]) >= {"recipe", "scale", "claim", "published", "measured", "peer", "note"}
+
+
+@pytest.mark.usefixtures("kitchen", "at")
+def test_seeds_and_settings_reach_the_recipe(capsys):
+    words = ["--seeds", "2", "--butter.grams", "3", "--json"]
+    assert cli.main(["reproduce", "toast", *words]) == cli.OK
+    assert "n = 2" in json.loads(capsys.readouterr().out)[0]["measured"]
+
+
+@pytest.mark.usefixtures("kitchen", "at")
+def test_an_unknown_setting_is_refused_with_a_suggestion(capsys):
+    assert cli.main(["reproduce", "toast", "--brownnes", "1"]) == cli.USAGE
+    assert "--brownness" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_a_plan_does_nothing(at, capsys, monkeypatch):
+    monkeypatch.setattr("septet.data.available", lambda name: False)
+    assert cli.main(["reproduce", "toast", "--scale", "full", "--plan", "--json"]) == cli.OK
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row["data to fetch"] == ["bread"]
+    assert list(at.iterdir()) == []
+
+
+@pytest.mark.usefixtures("kitchen", "at")
+def test_missing_data_exits_3_with_the_command_that_helps(capsys, monkeypatch):
+    monkeypatch.setattr("septet.data.available", lambda name: False)
+    assert cli.main(["reproduce", "toast", "--scale", "full"]) == cli.DATA
+    out, err = capsys.readouterr()
+    assert "not run" in out
+    assert "septet data fetch bread" in err
+
+
+@pytest.mark.usefixtures("kitchen", "at")
+def test_an_interruption_exits_130_and_the_same_command_goes_on(capsys):
+    words = ["reproduce", "toast", "--interrupt-at", "1"]
+    assert cli.main(words) == cli.INTERRUPTED
+    assert "goes on from here" in capsys.readouterr().err
+    assert cli.main(words) == cli.OK
+
+
+@pytest.mark.usefixtures("kitchen")
+def test_a_read_only_folder_is_a_clear_error(at, capsys):
+    (at / "runs").write_text("a file stands where the folder should be")
+    assert cli.main(["reproduce", "toast"]) == cli.DATA
+    assert re.search(r"septet: .*runs", capsys.readouterr().err)
+
+
+def test_a_users_mistake_shows_no_traceback_unless_asked(capsys, monkeypatch):
+    assert cli.main(["reproduce", "nothing-like-it"]) == cli.USAGE
+    assert "Traceback" not in capsys.readouterr().err
+    monkeypatch.setenv("SEPTET_DEBUG", "1")
+    with pytest.raises(ValueError, match="recipe must be one of"):
+        cli.main(["reproduce", "nothing-like-it"])
+
+
+def test_a_closed_reader_is_no_error():
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "septet.cli", "--help"], stdout=write, stderr=subprocess.PIPE
+    )
+    os.close(write)
+    assert done.returncode == cli.OK
+    assert done.stderr == b""
+
+
+def test_doctor_lists_what_is_there_and_json_parses(capsys):
+    assert cli.main(["doctor", "--json"]) == cli.OK
+    facts = json.loads(capsys.readouterr().out)
+    assert set(facts) >= {"septet", "python", "cores", "torch", "data cache", "data sets present"}

@@ -1,0 +1,54 @@
+import re
+
+import pytest
+
+from septet._core.errors import DataError
+from septet.recipes import load, reproduce
+from septet.report import write_index, write_report
+
+pytestmark = pytest.mark.usefixtures("kitchen")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    toast = load("toast")
+    return reproduce(toast, "laptop", toast.config("laptop"), tmp_path).folder
+
+
+def test_the_report_is_one_self_contained_file_without_script(folder):
+    page = write_report(folder).read_text("utf-8")
+    assert "<script" not in page
+    assert not re.search(r'(src|href)="(?!#|data:)', page)
+    assert "<svg" in page
+    assert 'src="data:audio/wav;base64,UklGRg=="' in page
+    assert "prefers-color-scheme: dark" in page
+    assert 'name="viewport"' in page
+
+
+def test_drawings_take_the_ink_of_the_page_and_keep_their_ids_apart(folder):
+    page = write_report(folder).read_text("utf-8")
+    assert "currentColor" in page
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    references = re.findall(r'(?:href="|url\()#([^")]+)', page)
+    assert set(references) <= set(ids)
+
+
+def test_every_claim_stands_with_its_verdict(folder):
+    page = write_report(folder).read_text("utf-8")
+    assert "Toast is brown." in page
+    assert "✓ holds" in page
+    assert "✗ does not hold" in page
+    assert "it never does" in page
+
+
+def test_the_index_links_every_finished_run(folder, tmp_path):
+    write_report(folder)
+    page = write_index(tmp_path).read_text("utf-8")
+    (link,) = re.findall(r'<a href="([^"]+)"', page)
+    assert (tmp_path / link).exists()
+
+
+def test_an_unfinished_run_has_no_report(tmp_path):
+    with pytest.raises(DataError, match="holds no finished run"):
+        write_report(tmp_path)

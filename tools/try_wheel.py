@@ -1,0 +1,52 @@
+"""Build the wheel, install it alone into an empty environment, run every smoke recipe it can there.
+
+"Alone" means with its required dependencies only, so that what needs no extra is seen to need none;
+then with all extras.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bootstrap import PYTHON, ROOT, pip_setting
+
+LIMIT = 1 << 20
+
+
+def run(*command: str | Path, cwd: Path) -> None:
+    """Run one command outside the source tree; stop with its exit status if it fails."""
+    clean = {k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    clean["UV_FIND_LINKS"] = ",".join(pip_setting("find-links").split())
+    print("+", *command, flush=True)
+    done = subprocess.run([str(c) for c in command], cwd=cwd, env=clean)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def main() -> None:
+    """Prove the wheel."""
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    run(PYTHON, "-m", "uv", "build", "--quiet", "--wheel", "-o", "dist", ".", cwd=ROOT)
+    (wheel,) = (ROOT / "dist").glob("septet-*-py3-none-any.whl")
+    if wheel.stat().st_size > LIMIT:
+        sys.exit(f"{wheel.name} has {wheel.stat().st_size} bytes; the limit is {LIMIT}.")
+    uv = [str(PYTHON), "-m", "uv", "pip", "install", "--quiet", "-c", f"{ROOT}/constraints.txt"]
+    with tempfile.TemporaryDirectory() as folder:
+        box = Path(folder)
+        python = box / "env/bin/python"
+        septet = box / "env/bin/septet"
+        run(PYTHON, "-m", "uv", "venv", "--quiet", "env", cwd=box)
+        run(*uv, "--python", python, wheel, cwd=box)
+        run(septet, "doctor", cwd=box)
+        run(septet, "reproduce", "cohort", "--scale", "smoke", cwd=box)
+        run(*uv, "--python", python, f"{wheel}[all]", cwd=box)
+        run(septet, "reproduce", "all", "--scale", "smoke", "--fresh", "--fetch", cwd=box)
+
+
+if __name__ == "__main__":
+    main()
