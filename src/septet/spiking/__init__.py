@@ -1,0 +1,33 @@
+"""Spiking neurons: exact simulation, weights solved from linear constraints, classic rules."""
+
+from septet.spiking.neurons import (
+    LIF,
+    SpikeBatch,
+    SpikeStorm,
+    coincidence,
+    from_aer,
+    from_events,
+    potential,
+    psp,
+    simulate,
+    to_aer,
+    to_events,
+    van_rossum,
+    victor_purpura,
+)
+
+__all__ = [
+    "LIF",
+    "SpikeBatch",
+    "SpikeStorm",
+    "coincidence",
+    "from_aer",
+    "from_events",
+    "potential",
+    "psp",
+    "simulate",
+    "to_aer",
+    "to_events",
+    "van_rossum",
+    "victor_purpura",
+]
