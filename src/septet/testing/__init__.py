@@ -1,1 +1,24 @@
-"""Conformance suites that anybody can run on their own classes; each loads on first use."""
+"""Conformance suites that anyone can run on their own classes, states and runs.
+
+Each function raises ``AssertionError`` with what differed; call them from any test framework.
+"""
+
+from septet.testing._checkpoints import (
+    assert_damage_is_caught,
+    assert_round_trip,
+    assert_same_state,
+)
+from septet.testing._determinism import (
+    assert_resume_is_exact,
+    assert_same_seed_same_checkpoint,
+    assert_survives_kills,
+)
+
+__all__ = [
+    "assert_damage_is_caught",
+    "assert_resume_is_exact",
+    "assert_round_trip",
+    "assert_same_seed_same_checkpoint",
+    "assert_same_state",
+    "assert_survives_kills",
+]
