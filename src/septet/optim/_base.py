@@ -1,0 +1,103 @@
+"""The base of every optimizer here: state that comes back from a checkpoint bit for bit."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from septet._core.errors import CheckpointError
+
+# What torch's own helpers may put into a parameter group beside the optimizer's options.
+FOREIGN_KEYS = frozenset(
+    {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "swa_lr"}
+)
+
+
+class ExactOptimizer(Optimizer):
+    """A torch optimizer whose state survives saving and loading unchanged.
+
+    :meth:`torch.optim.Optimizer.load_state_dict` casts floating-point state to the dtype of its
+    parameter, which would round a float32 statistic of a bfloat16 weight. This class checks every
+    shape first and then keeps the saved bits and dtypes.
+    """
+
+    def _expected_shapes(self, param: Tensor, group: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the state tensors of `param` under the options of `group`."""
+        raise NotImplementedError
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a saved state bit for bit.
+
+        Parameters
+        ----------
+        state_dict : dict
+            What :meth:`state_dict` of an optimizer over parameters of the same shapes returned.
+
+        Raises
+        ------
+        CheckpointError
+            If a tensor is missing, unknown or of the wrong shape; nothing has been changed then.
+        ValueError
+            If the parameter groups do not match (from torch).
+        """
+        found: dict[str, Any] = {}
+
+        def remember(_: Optimizer, saved: dict[str, Any]) -> None:
+            self._check_fits(saved)
+            found.update(saved)
+
+        def restore(_: Optimizer) -> None:
+            for param, _group, saved in self._matched(found):
+                for key, value in saved.items():
+                    if isinstance(value, Tensor):
+                        self.state[param][key] = value.to(param.device, copy=True)
+
+        # As hooks, so that what the user's own hooks put in is what is checked and restored.
+        before = self.register_load_state_dict_pre_hook(remember)
+        after = self.register_load_state_dict_post_hook(restore, prepend=True)
+        try:
+            super().load_state_dict(state_dict)
+        finally:
+            before.remove()
+            after.remove()
+
+    def _matched(
+        self, state_dict: dict[str, Any]
+    ) -> Iterator[tuple[Tensor, dict[str, Any], dict[str, Any]]]:
+        """Pair each parameter with its saved group and its saved state."""
+        groups = state_dict["param_groups"]
+        params = chain.from_iterable(group["params"] for group in self.param_groups)
+        saved = ((name, group) for group in groups for name in group["params"])
+        for param, (name, group) in zip(params, saved, strict=True):
+            yield param, group, state_dict["state"].get(name, {})
+
+    def _check_fits(self, state_dict: dict[str, Any]) -> None:
+        here = [len(group["params"]) for group in self.param_groups]
+        if here != [len(group["params"]) for group in state_dict["param_groups"]]:
+            return  # torch names this mismatch itself
+        for number, (param, saved_group, saved) in enumerate(self._matched(state_dict)):
+            if not saved:
+                continue
+            options = {**self.defaults, **saved_group}
+            expected = self._expected_shapes(param, options)
+            shapes = {k: tuple(v.shape) for k, v in saved.items() if isinstance(v, Tensor)}
+            if shapes != expected:
+                raise CheckpointError(
+                    f"the saved state of parameter {number} (shape {tuple(param.shape)}) holds "
+                    f"{_listed(shapes)}; this optimizer needs {_listed(expected)}. "
+                    "Was it saved by another optimizer, model or set of options?"
+                )
+
+
+def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{k} {list(s)}" for k, s in sorted(shapes.items())) or "no tensors"
+
+
+def state_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Dtype of statistics and bases: float32 for half precision, else the real dtype itself."""
+    if dtype in (torch.float16, torch.bfloat16):
+        return torch.float32
+    return dtype.to_real()

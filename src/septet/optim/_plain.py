@@ -1,0 +1,136 @@
+"""One step of one tensor in plain tensor operations: the readable twin of every fast path.
+
+All arithmetic is done in float32 for half-precision weights and in the weight's dtype otherwise.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from septet.optim._base import state_dtype
+from septet.optim._projection import picked, spread
+from septet.optim._rule import Rule
+
+
+class Hyper(NamedTuple):
+    """The numbers of one step: they change, so they are no part of the rule."""
+
+    lr: float | Tensor
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    correction1: float | Tensor
+    correction2: float | Tensor
+
+
+def prepared(grad: Tensor, *, maximize: bool) -> Tensor:
+    """Return the gradient to descend along, in the dtype of the arithmetic."""
+    grad = grad if grad.is_complex() else grad.to(state_dtype(grad.dtype))
+    return -grad if maximize else grad
+
+
+def subset_sums(rule: Rule, grad: Tensor) -> Tensor:
+    """Sum (or mean) of squared magnitudes over each subset, in the shape of the second moments."""
+    squares = grad.abs().square() if grad.is_complex() else grad.square()
+    if rule.partition == "each":
+        return squares
+    if rule.partition == "blocks":
+        sums = _blocks(rule, squares).sum(1)
+        if rule.mean:
+            sums = sums / rule.block
+            rest = rule.size % rule.block
+            if rest:
+                sums[-1] *= rule.block / rest
+        return sums
+    dim = -1 if rule.partition == "rows" else -2
+    sums = squares.reshape(rule.view).sum(dim, keepdim=True)
+    return sums / rule.block if rule.mean else sums
+
+
+def update(
+    rule: Rule, param: Tensor, grad: Tensor, sums: Tensor, state: dict[str, Any], hyper: Hyper
+) -> Tensor:
+    """Advance `state` in place and return the new weight in the dtype of the arithmetic.
+
+    Parameters
+    ----------
+    rule : Rule
+    param : Tensor
+        The weight; not changed here.
+    grad : Tensor
+        As :func:`prepared` returns it.
+    sums : Tensor
+        As :func:`subset_sums` returns it.
+    state : dict of str to Tensor
+        With the tensors of :meth:`Rule.state_layout`, and ``"basis"`` for every dense projection.
+    hyper : Hyper
+    """
+    numerator = _numerator(rule, grad, state, hyper)
+    step = _scaled(rule, numerator, _inverse_denominator(rule, sums, state, hyper))
+    weight = param.to(step.dtype) * (1 - hyper.lr * hyper.weight_decay)
+    return weight - hyper.lr * step
+
+
+def _numerator(rule: Rule, grad: Tensor, state: dict[str, Any], hyper: Hyper) -> Tensor:
+    if rule.momentum is None:
+        return grad
+    momentum, c1 = state["momentum"], hyper.correction1
+    if rule.momentum == "ema":
+        return _averaged(momentum, grad, hyper.beta1) / c1
+    # The complement keeps its plain gradient; only the reference code divides that as well.
+    inner, outer = (1.0, c1) if rule.whole_numerator else (c1, 1.0)
+    g = grad.reshape(rule.view)
+    if rule.momentum == "select":
+        kept = _averaged(momentum, picked(g, state["index"], rule.tall), hyper.beta1)
+        u = spread(g, state["index"], kept / inner, rule.tall)
+    else:
+        basis = state["basis"]
+        q = g @ basis if rule.tall else basis.mT @ g
+        difference = _averaged(momentum, q, hyper.beta1) / inner - q
+        u = g + (difference @ basis.mT if rule.tall else basis @ difference)
+    return (u / outer).reshape(rule.shape)
+
+
+def _averaged(momentum: Tensor, new: Tensor, beta1: float) -> Tensor:
+    """Advance the moving average in place; return it before it is rounded for storage."""
+    average = momentum.to(new.dtype) * beta1 + new * (1 - beta1)
+    momentum.copy_(average)
+    return average
+
+
+def _inverse_denominator(
+    rule: Rule, sums: Tensor, state: dict[str, Any], hyper: Hyper
+) -> Tensor | None:
+    if rule.second_moment is None:
+        return None
+    v = state["second_moment"]
+    if rule.second_moment == "sum":
+        v.add_(sums)
+    else:
+        v.mul_(hyper.beta2).add_(sums * (1 - hyper.beta2))
+    if rule.amsgrad:
+        v = torch.maximum(state["max_second_moment"], v, out=state["max_second_moment"])
+    denominator = (v / hyper.correction2).sqrt() + hyper.eps
+    # Only with eps=0 and no gradient so far: such a subset does not move.
+    return torch.where(denominator == 0, torch.zeros_like(denominator), 1 / denominator)
+
+
+def _scaled(rule: Rule, u: Tensor, inverse: Tensor | None) -> Tensor:
+    if inverse is None:
+        return u
+    if rule.partition == "each":
+        return u * inverse
+    if rule.partition == "blocks":
+        scaled = _blocks(rule, u) * inverse[:, None]
+        return scaled.reshape(-1)[: rule.size].reshape(rule.shape)
+    return (u.reshape(rule.view) * inverse).reshape(rule.shape)
+
+
+def _blocks(rule: Rule, values: Tensor) -> Tensor:
+    """Return the values row by row in blocks, the last one filled up with zeros."""
+    flat = values.reshape(-1)
+    count = -(-rule.size // rule.block)
+    flat = torch.nn.functional.pad(flat, (0, count * rule.block - rule.size))
+    return flat.reshape(count, rule.block)
