@@ -5,7 +5,7 @@ import septet
 project = "Septet"
 author = "The Septet developers"
 release = version = septet.__version__
-copyright = "The Septet developers"
+project_copyright = "The Septet developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build"]
