@@ -12,7 +12,7 @@ from septet._core import checks
 from septet._core.random import RandomState, generator
 from septet.data._store import Provenance
 
-T = TypeVar("T")
+T = TypeVar("T", "Table", "Images")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,11 @@ class Split(Generic[T]):
     train: T
     test: T
     validation: T | None = None
+
+    @property
+    def provenance(self) -> Provenance:
+        """Exactly which bytes all parts were read from."""
+        return self.train.provenance
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,12 @@ class Table:
             NaN where the file has no number.
         names : list of str
             Name of each column; ``"column=category"`` for categories.
+
+        Raises
+        ------
+        ValueError
+            If a name in `exclude` is no column, or a column has more than 200 categories, as dates
+            and free text do.
         """
         for name in exclude:
             checks.choice("exclude", name, self.columns)
@@ -89,6 +100,11 @@ class Table:
                 continue
             if name in self.categories:
                 kinds = self.categories[name]
+                if len(kinds) > 200:
+                    raise ValueError(
+                        f"column {name!r} has {len(kinds)} categories, too many for one number "
+                        "each; put it into exclude."
+                    )
                 parts.append((values[:, None] == np.array(kinds)).astype(np.float64))
                 names += [f"{name}={kind}" for kind in kinds]
             else:

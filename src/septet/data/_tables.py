@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from septet._core import checks
 from septet._core.errors import DataError
 from septet.data import _sheet
 from septet.data._containers import ScoreTables, Split, Table
@@ -49,6 +50,32 @@ _FICO = {
     "Hispanic": "hispanic",
     "Asian": "asian",
 }
+_PERSONAL = {"name", "first", "last", "dob", "c_case_number", "r_case_number", "vr_case_number"}
+_COMPAS_NUMBERS = {
+    "id",
+    "age",
+    "juv_fel_count",
+    "juv_misd_count",
+    "juv_other_count",
+    "priors_count",
+    "decile_score",
+    "v_decile_score",
+    "days_b_screening_arrest",
+    "c_days_from_compas",
+    "r_days_from_arrest",
+    "is_recid",
+    "is_violent_recid",
+    "start",
+    "end",
+    "event",
+}
+_COMPAS_GROUPS = {
+    "race": ("African-American", "Asian", "Caucasian", "Hispanic", "Native American", "Other"),
+    "sex": ("Female", "Male"),
+    "age_cat": ("Less than 25", "25 - 45", "Greater than 45"),
+}
+# Where the official parts of CelebA end, counted in pictures.
+_CELEBA_TRAIN, _CELEBA_VALIDATION = 162_770, 182_637
 _LOAN_RACES = {"white": "white", "black": "black", "hispan": "hispanic"}
 _LOAN_DECISION = {"action", "reject", "approve"}
 
@@ -179,6 +206,106 @@ def read_loan_decisions(paths: Paths, provenance: Provenance) -> Table:
     )
 
 
+def read_compas(paths: Paths, provenance: Provenance, *, filtered: bool = False) -> Table:
+    """Read compas-scores-two-years.csv without names, dates of birth and case numbers.
+
+    Target: charged again within two years. Groups: race, sex and age. With `filtered` only the
+    rows of ProPublica's analysis: screened within 30 days of the arrest, for more than an ordinary
+    traffic offence, and with a score.
+    """
+    with _lines(paths["compas-scores-two-years.csv"]) as lines:
+        sheet = _sheet.read(
+            "compas-scores-two-years.csv",
+            lines,
+            [*_COMPAS_GROUPS, *sorted(_COMPAS_NUMBERS | _PERSONAL), "two_year_recid"],
+        )
+    columns = {
+        name: sheet.numbers(name, missing="") if name in _COMPAS_NUMBERS else sheet.words(name)
+        for name in sheet.cells
+        if name not in _PERSONAL and name != "two_year_recid"
+    }
+    keep = np.ones(len(sheet), dtype=bool)
+    if filtered:
+        keep = np.abs(columns["days_b_screening_arrest"]) <= 30
+        keep &= (columns["is_recid"] != -1) & (columns["c_charge_degree"] != "O")
+        keep &= columns["score_text"] != "N/A"
+    columns = {name: values[keep] for name, values in columns.items()}
+    return Table(
+        columns=columns,
+        categories=_categories(columns),
+        target=sheet.codes("two_year_recid", ("0", "1"))[keep],
+        target_names=("not charged again", "charged again"),
+        groups={name: sheet.codes(name, kinds)[keep] for name, kinds in _COMPAS_GROUPS.items()},
+        group_names=_COMPAS_GROUPS,
+        provenance=provenance,
+    )
+
+
+def read_celeba_attributes(
+    paths: Paths,
+    provenance: Provenance,
+    *,
+    target: str = "Blond_Hair",
+    groups: tuple[str, ...] = ("Male",),
+) -> Split[Table]:
+    """Read celeba.csv.zip: 40 attributes, 1 or -1, in the official three parts.
+
+    `target` and `groups` name attributes; all attributes but the target are columns.
+    """
+    with _lines(paths["celeba.csv.zip"]) as lines:
+        header, *rows = lines.read().split()
+    names = header.split(",")[1:]
+    checks.choice("target", target, names)
+    for group in groups:
+        checks.choice("groups", group, names)
+    values = _attributes("celeba.csv", rows, names)
+
+    def part(rows: slice) -> Table:
+        of = {name: values[rows, i] for i, name in enumerate(names)}
+        return Table(
+            columns={name: column for name, column in of.items() if name != target},
+            categories={},
+            target=(of[target] > 0).astype(np.int64),
+            target_names=_with_and_without(target),
+            groups={group: (of[group] > 0).astype(np.int64) for group in groups},
+            group_names={group: _with_and_without(group) for group in groups},
+            provenance=provenance,
+        )
+
+    return Split(
+        train=part(slice(_CELEBA_TRAIN)),
+        validation=part(slice(_CELEBA_TRAIN, _CELEBA_VALIDATION)),
+        test=part(slice(_CELEBA_VALIDATION, None)),
+    )
+
+
+def _attributes(file: str, rows: list[str], names: list[str]) -> NDArray[np.int8]:
+    """Read rows ``000001.jpg,1,-1,...``; the pictures must come in order."""
+    for i, row in enumerate(rows, start=1):
+        if not row.startswith(f"{i:06d}.jpg,"):
+            raise DataError(f"{file}, row {i + 1}: expected {i:06d}.jpg; got {row[:11]!r}.")
+    try:
+        cells = [row[11:] for row in rows]
+        values = np.loadtxt(cells, delimiter=",", dtype=np.int8, comments=None, ndmin=2)
+        bad = np.argwhere(np.abs(values) != 1)
+    except ValueError as error:
+        raise DataError(f"{file}, rows from 2 on: {error}") from None
+    if values.shape != (len(rows), len(names)):
+        raise DataError(f"{file}: expected {len(names)} attributes; got shape {values.shape}.")
+    if len(bad):
+        row, column = bad[0]
+        raise DataError(
+            f"{file}, row {row + 2}, column {names[column]!r}: expected 1 or -1; got "
+            f"{values[row, column]}."
+        )
+    return values
+
+
+def _with_and_without(attribute: str) -> tuple[str, str]:
+    words = attribute.replace("_", " ").lower()
+    return f"not {words}", words
+
+
 def read_fico(paths: Paths, provenance: Provenance) -> ScoreTables:
     """Read the three tables; the performance table holds defaults in per cent."""
     totals = _score_sheet(paths, "totals.csv", "Kind")
@@ -240,7 +367,7 @@ def _categories(*parts: dict[str, NDArray]) -> dict[str, tuple[str, ...]]:
 
 
 @contextmanager
-def _lines(path: Path) -> Iterator[Iterator[str]]:
+def _lines(path: Path) -> Iterator[io.TextIOWrapper]:
     """Open a table as lines of text: plain, packed with bzip2, or the only file in a zip file."""
     try:
         with ExitStack() as stack:
