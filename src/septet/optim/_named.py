@@ -79,14 +79,16 @@ class _Named(LeanOptimizer):
     _fixed: ClassVar[Mapping[str, Any]]
     _keywords: ClassVar[type]
 
-    def _build(self, params: ParamsT, lr: float | Tensor, options: Mapping[str, Any]) -> None:
-        known = set(self._keywords.__annotations__) | {"betas", "eps", "weight_decay"}
+    def _build(
+        self, params: ParamsT, lr: float | Tensor, options: Mapping[str, Any], **own: Any
+    ) -> None:
+        known = self._keywords.__annotations__
         for name in options:
             if name not in known:
                 near = get_close_matches(name, sorted(known), n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise TypeError(f"{type(self).__name__} has no option {name!r}.{hint}")
-        super().__init__(params, lr, **{**self._fixed, **options})
+        super().__init__(params, lr, **self._fixed, **options, **own)
 
 
 class AdamSN(_Named):
@@ -147,8 +149,7 @@ class AdamSN(_Named):
         weight_decay: float = 0.0,
         **options: Unpack[_SubsetKeywords],
     ) -> None:
-        own = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
-        self._build(params, lr, {**options, **own})
+        self._build(params, lr, options, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 class RMSpropSN(_Named):
@@ -204,8 +205,8 @@ class RMSpropSN(_Named):
         **options: Unpack[_SubsetKeywords],
     ) -> None:
         options.setdefault("debias", False)
-        own = {"betas": (0.0, beta2), "eps": eps, "weight_decay": weight_decay}
-        self._build(params, lr, {**options, **own})
+        betas = (0.0, beta2)
+        self._build(params, lr, options, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 class AdagradSN(_Named):
@@ -263,7 +264,7 @@ class AdagradSN(_Named):
         weight_decay: float = 0.0,
         **options: Unpack[_SumKeywords],
     ) -> None:
-        self._build(params, lr, {**options, "eps": eps, "weight_decay": weight_decay})
+        self._build(params, lr, options, eps=eps, weight_decay=weight_decay)
 
 
 class AdagradNorm(_Named):
@@ -316,7 +317,7 @@ class AdagradNorm(_Named):
         weight_decay: float = 0.0,
         **options: Unpack[_NormKeywords],
     ) -> None:
-        self._build(params, lr, {**options, "eps": eps, "weight_decay": weight_decay})
+        self._build(params, lr, options, eps=eps, weight_decay=weight_decay)
 
 
 class SGDSM(_Named):
@@ -373,8 +374,7 @@ class SGDSM(_Named):
         **options: Unpack[_SubspaceKeywords],
     ) -> None:
         options.setdefault("debias", False)
-        own = {"betas": (beta1, 0.0), "weight_decay": weight_decay}
-        self._build(params, lr, {**options, **own})
+        self._build(params, lr, options, betas=(beta1, 0.0), weight_decay=weight_decay)
 
 
 class AdamSM(_Named):
@@ -427,8 +427,7 @@ class AdamSM(_Named):
         weight_decay: float = 0.0,
         **options: Unpack[_AdaptiveSubspaceKeywords],
     ) -> None:
-        own = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
-        self._build(params, lr, {**options, **own})
+        self._build(params, lr, options, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 class AdamSNSM(_Named):
@@ -487,8 +486,7 @@ class AdamSNSM(_Named):
         weight_decay: float = 0.0,
         **options: Unpack[_BothKeywords],
     ) -> None:
-        own = {"betas": betas, "eps": eps, "weight_decay": weight_decay}
-        self._build(params, lr, {**options, **own})
+        self._build(params, lr, options, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
 class AdagradSNSM(_Named):
@@ -543,5 +541,5 @@ class AdagradSNSM(_Named):
         **options: Unpack[_SumSubspaceKeywords],
     ) -> None:
         options.setdefault("debias", False)
-        own = {"betas": (beta1, 0.0), "eps": eps, "weight_decay": weight_decay}
-        self._build(params, lr, {**options, **own})
+        betas = (beta1, 0.0)
+        self._build(params, lr, options, betas=betas, eps=eps, weight_decay=weight_decay)

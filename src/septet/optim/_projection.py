@@ -44,7 +44,8 @@ def new_basis(projection: str, matrix: Tensor, rank: int, generator: torch.Gener
     if projection == "randomized":
         return _range_finder(wide, rank, generator)
     make = srht_basis if projection == "srht" else _haar_basis
-    bases = [make(wide.shape[-2], rank, generator) for _ in range(wide.shape[:-2].numel())]
+    count = wide.shape[:-2].numel()
+    bases = [make(wide.shape[-2], rank, generator, matrix.dtype) for _ in range(count)]
     return torch.stack(bases).reshape(*wide.shape[:-1], rank).to(matrix)
 
 
@@ -77,7 +78,9 @@ def new_index(projection: str, matrix: Tensor, rank: int, generator: torch.Gener
     return torch.stack(picks).reshape(*batch, rank).to(matrix.device, torch.int32)
 
 
-def srht_basis(size: int, rank: int, generator: torch.Generator) -> Tensor:
+def srht_basis(
+    size: int, rank: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Return the transpose of a subsampled randomized Hadamard transform, orthonormal for any size.
 
     ``P = R H D`` with random signs ``D``, ``rank`` random rows ``R`` and ``H`` orthonormal: block
@@ -86,33 +89,33 @@ def srht_basis(size: int, rank: int, generator: torch.Generator) -> Tensor:
 
     Returns
     -------
-    Tensor of shape (size, rank), float32
+    Tensor of shape (size, rank)
     """
     rows = torch.randperm(size, generator=generator)[:rank].sort().values
-    signs = torch.randint(0, 2, (size,), generator=generator, dtype=torch.float32).mul_(2).sub_(1)
-    basis = torch.zeros(size, rank)
+    signs = torch.randint(0, 2, (size,), generator=generator, dtype=dtype).mul_(2).sub_(1)
+    basis = torch.zeros(size, rank, dtype=dtype)
     start = 0
     for digit in reversed(range(size.bit_length())):
         block = (size >> digit & 1) << digit
         inside = (rows >= start) & (rows < start + block)
         if block and inside.any():
             here = rows[inside] - start
-            basis[start : start + block, inside] = _hadamard_rows(here, digit).mT
+            basis[start : start + block, inside] = _hadamard_rows(here, digit, dtype).mT
         start += block
     return basis.mul_(signs[:, None])
 
 
-def _hadamard_rows(rows: Tensor, digits: int) -> Tensor:
+def _hadamard_rows(rows: Tensor, digits: int, dtype: torch.dtype) -> Tensor:
     """Rows of the normalized Hadamard matrix of order ``2**digits``, as a Kronecker product."""
-    out = torch.full((rows.numel(), 1), 2.0 ** (-digits / 2))
+    out = torch.full((rows.numel(), 1), 2.0 ** (-digits / 2), dtype=dtype)
     for digit in range(digits):
-        lower = 1.0 - 2.0 * (rows >> digit & 1).to(out.dtype)
+        lower = 1.0 - 2.0 * (rows >> digit & 1).to(dtype)
         out = torch.cat([out, out * lower[:, None]], dim=1)
     return out
 
 
-def _haar_basis(size: int, rank: int, generator: torch.Generator) -> Tensor:
-    gaussian = torch.randn(size, rank, generator=generator, dtype=torch.float64)
+def _haar_basis(size: int, rank: int, generator: torch.Generator, dtype: torch.dtype) -> Tensor:
+    gaussian = torch.randn(size, rank, generator=generator, dtype=dtype)
     q, r = torch.linalg.qr(gaussian)
     return q * r.diagonal().sign()  # without the signs, QR's convention would skew the draw
 
