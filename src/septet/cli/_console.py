@@ -55,7 +55,7 @@ def progress(title: str) -> Iterator[Callable[[str], None]]:
 
     console = Console(stderr=True, highlight=False, markup=False)
     if not console.is_terminal:
-        yield lambda text: console.print(f"{title}: {text}")
+        yield lambda text: console.print(f"{title}: {text}", soft_wrap=True)
         return
     with console.status(title) as status:
         yield lambda text: status.update(f"{title}: {text}")
