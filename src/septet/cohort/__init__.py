@@ -4,4 +4,7 @@ Needs numpy alone; numba (extra ``fast``) makes it fast, frames and files come t
 and pyarrow (extra ``frames``).
 """
 
-__all__: list[str] = []
+from septet.cohort._marginals import Marginals
+from septet.cohort._selection import selection_probabilities
+
+__all__ = ["Marginals", "selection_probabilities"]
