@@ -4,7 +4,50 @@ Needs numpy alone; numba (extra ``fast``) makes it fast, frames and files come t
 and pyarrow (extra ``frames``).
 """
 
+from typing import TYPE_CHECKING, Any
+
+from septet.cohort._baselines import (
+    first_come,
+    permute_then_classify,
+    permute_then_classify_probabilities,
+    successive,
+    top_k,
+    top_k_probabilities,
+    uniform,
+    uniform_probabilities,
+    weighted_sampling,
+    weighted_sampling_probabilities,
+)
+from septet.cohort._draw import draw
 from septet.cohort._marginals import Marginals
+from septet.cohort._plot import plot_probabilities
 from septet.cohort._selection import selection_probabilities
 
-__all__ = ["Marginals", "selection_probabilities"]
+if TYPE_CHECKING:
+    from septet.cohort._selector import FairCohortSelector
+
+__all__ = [
+    "FairCohortSelector",
+    "Marginals",
+    "draw",
+    "first_come",
+    "permute_then_classify",
+    "permute_then_classify_probabilities",
+    "plot_probabilities",
+    "selection_probabilities",
+    "successive",
+    "top_k",
+    "top_k_probabilities",
+    "uniform",
+    "uniform_probabilities",
+    "weighted_sampling",
+    "weighted_sampling_probabilities",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "FairCohortSelector":  # scikit-learn is slow to load and not needed for the rest
+        from septet.cohort._selector import FairCohortSelector
+
+        return FairCohortSelector
+    raise AttributeError(f"module 'septet.cohort' has no attribute {name!r}")
