@@ -1,0 +1,1 @@
+"""Fair cohort selection: its guarantees against independent solvers, and its quality on data."""
