@@ -180,7 +180,7 @@ def test_an_exported_program_computes_the_same_without_complex_numbers(clips):
 def test_an_onnx_graph_gives_the_same_for_any_batch_and_length(name, clips, tmp_path):
     import onnxruntime
 
-    view = IMAGES[name]()
+    view = IMAGES[name]().eval()
     batch, length = torch.export.Dim("batch"), torch.export.Dim("length", min=512)
     program = torch.onnx.export(
         view, (clips.float(),), dynamo=True, dynamic_shapes=({0: batch, 1: length},)
