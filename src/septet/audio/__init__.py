@@ -1,0 +1,63 @@
+"""Classification of audio clips from several views of each, with adaptive gradient blending.
+
+Examples
+--------
+>>> import torch
+>>> from septet.audio import CQT, LogMel
+>>> clips = torch.zeros(2, 22050)
+>>> LogMel(22050)(clips).shape, CQT(22050)(clips).shape
+(torch.Size([2, 1, 64, 44]), torch.Size([2, 1, 84, 44]))
+"""
+
+from septet._core.extras import needs
+
+needs("torch", extra="audio", purpose="septet.audio")
+
+from septet.audio._blending import (  # noqa: E402 - torch is checked for first
+    blend_ratios,
+    gblend_weights,
+    normalize_weights,
+    optimal_blend,
+    squared_ogr,
+)
+from septet.audio._cqt import C1_HZ, CQT, Atoms, constant_q_atoms  # noqa: E402
+from septet.audio._curves import BranchCurves  # noqa: E402
+from septet.audio._gammatone import (  # noqa: E402
+    Gammatone,
+    erb_centres,
+    gammatone_bandwidth,
+    gammatone_response,
+)
+from septet.audio._mel import LogMel, mel_filters, mel_frequencies  # noqa: E402
+from septet.audio._ogr import OGRPolicy  # noqa: E402
+from septet.audio._policies import FixedPolicy, WeightPolicy  # noqa: E402
+from septet.audio._scale import LogScale  # noqa: E402
+from septet.audio._stack import VIEWS, ViewStack  # noqa: E402
+from septet.audio._waveform import Waveform  # noqa: E402
+
+__all__ = [
+    "C1_HZ",
+    "CQT",
+    "VIEWS",
+    "Atoms",
+    "BranchCurves",
+    "FixedPolicy",
+    "Gammatone",
+    "LogMel",
+    "LogScale",
+    "OGRPolicy",
+    "ViewStack",
+    "Waveform",
+    "WeightPolicy",
+    "blend_ratios",
+    "constant_q_atoms",
+    "erb_centres",
+    "gammatone_bandwidth",
+    "gammatone_response",
+    "gblend_weights",
+    "mel_filters",
+    "mel_frequencies",
+    "normalize_weights",
+    "optimal_blend",
+    "squared_ogr",
+]
