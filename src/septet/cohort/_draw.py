@@ -228,7 +228,7 @@ def _parts(weights: Ints) -> list[Ints]:
     return [weights[i : i + 1024] for i in range(0, weights.size, 1024)]
 
 
-def _kernels_for(total: int) -> Any:  # noqa: ANN401 - a module
+def _kernels_for(total: int) -> Any:
     return _twins if total >= _WIDE else _engine.kernels()
 
 

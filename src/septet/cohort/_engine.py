@@ -17,7 +17,7 @@ _THREADS = 8
 
 
 @cache
-def kernels() -> Any:  # noqa: ANN401 - one of two modules with the same functions
+def kernels() -> Any:
     """Return the module of compiled kernels, or of their plain twins with one warning."""
     try:
         return import_module("septet.cohort._kernels")

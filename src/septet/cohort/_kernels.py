@@ -11,7 +11,7 @@ _LIMB = np.int64(2**31 - 1)
 
 
 @njit(cache=True, nogil=True)
-def count_between(z, low, high):  # noqa: ANN001, ANN201, D103 - see the twin
+def count_between(z, low, high):
     inside, total, ones = 0, 0, 0
     for value in z:
         live = (value > low) & (value < high)
@@ -22,7 +22,7 @@ def count_between(z, low, high):  # noqa: ANN001, ANN201, D103 - see the twin
 
 
 @njit(cache=True, nogil=True)
-def clip_count(s, shift):  # noqa: ANN001, ANN201, D103 - see the twin
+def clip_count(s, shift):
     inside, ones, total, lost = 0, 0, 0.0, 0.0
     for value in s:
         moved = value + shift
@@ -37,13 +37,13 @@ def clip_count(s, shift):  # noqa: ANN001, ANN201, D103 - see the twin
 
 
 @njit(cache=True, nogil=True)
-def affine_clip(z, factor, offset, top, out):  # noqa: ANN001, ANN201, D103 - see the twin
+def affine_clip(z, factor, offset, top, out):
     for i in range(z.size):
         out[i] = min(max(factor * z[i] + offset, 0), top)
 
 
 @njit(cache=True, nogil=True)
-def dot_parts(x, y):  # noqa: ANN001, ANN201, D103 - see the twin
+def dot_parts(x, y):
     a0, a1, b0, b1 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
     for i in range(x.size):
         factor = np.uint64(x[i])
@@ -57,7 +57,7 @@ def dot_parts(x, y):  # noqa: ANN001, ANN201, D103 - see the twin
 
 
 @njit(cache=True, nogil=True)
-def order_of(words):  # noqa: ANN001, ANN201, D103 - see the twin
+def order_of(words):
     n = words.size
     bits = 1
     while (n >> bits) > 8:  # about eight words a bucket
@@ -86,7 +86,7 @@ def order_of(words):  # noqa: ANN001, ANN201, D103 - see the twin
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _below(words, used, bound):  # noqa: ANN001, ANN202
+def _below(words, used, bound):
     t = np.uint64(bound)
     refused = (np.uint64(0) - t) % t  # 2**64 mod t
     while used < words.size:
@@ -98,7 +98,7 @@ def _below(words, used, bound):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def pivotal(weights, total, order, words, state, chosen):  # noqa: ANN001, ANN201, D103 - twin
+def pivotal(weights, total, order, words, state, chosen):
     place, carrier, a = state[0], state[1], state[2]
     used = 0
     while place < order.size:
@@ -132,7 +132,7 @@ def pivotal(weights, total, order, words, state, chosen):  # noqa: ANN001, ANN20
 
 
 @njit(cache=True, nogil=True)
-def systematic(weights, total, order, start, chosen):  # noqa: ANN001, ANN201, D103 - see the twin
+def systematic(weights, total, order, start, chosen):
     reached = np.int64(0)
     for row in order:
         end = reached + weights[row]
@@ -141,7 +141,7 @@ def systematic(weights, total, order, start, chosen):  # noqa: ANN001, ANN201, D
 
 
 @njit(cache=True, nogil=True)
-def _push(heap, size, node, key, sign):  # noqa: ANN001, ANN202
+def _push(heap, size, node, key, sign):
     i = size
     while i > 0:
         parent = (i - 1) >> 1
@@ -153,7 +153,7 @@ def _push(heap, size, node, key, sign):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _pop(heap, size, key, sign):  # noqa: ANN001, ANN202
+def _pop(heap, size, key, sign):
     size -= 1
     node = heap[size]
     i = 0
@@ -172,7 +172,7 @@ def _pop(heap, size, key, sign):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def _trim(heap, size, mass, key, sign, amount):  # noqa: ANN001, ANN202
+def _trim(heap, size, mass, key, sign, amount):
     while True:
         node = heap[0]
         taken = min(mass[node], amount)
@@ -184,7 +184,7 @@ def _trim(heap, size, mass, key, sign, amount):  # noqa: ANN001, ANN202
 
 
 @njit(cache=True, nogil=True)
-def chain(gains, gaps, top, low, high):  # noqa: ANN001, ANN201, D103 - see the twin
+def chain(gains, gaps, top, low, high):
     n = gains.size
     sums = np.cumsum(gains)
     key = np.zeros(n + 1)

@@ -1,4 +1,4 @@
-"""The best fair probabilities for a known task metric: a linear programme, constraints as needed."""
+"""Best fair probabilities for a known task metric: a linear programme, constraints as needed."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +55,8 @@ def metric_float(scores: Floats, utility: Floats, metric: Floats, k: int) -> Flo
         If HiGHS gives up; ``p = k / n`` is always feasible, so that only numbers of extreme size
         can cause it.
     """
-    from scipy.optimize import linprog  # noqa: PLC0415 - half a second that others need not wait
-    from scipy.sparse import csr_array  # noqa: PLC0415
+    from scipy.optimize import linprog
+    from scipy.sparse import csr_array
 
     n = scores.size
     order = np.argsort(scores, kind="stable")
