@@ -6,6 +6,7 @@ and pyarrow (extra ``frames``).
 
 from typing import TYPE_CHECKING, Any
 
+from septet.cohort._audit import AuditReport, Group, Mechanism, audit
 from septet.cohort._baselines import (
     first_come,
     permute_then_classify,
@@ -18,28 +19,45 @@ from septet.cohort._baselines import (
     weighted_sampling,
     weighted_sampling_probabilities,
 )
+from septet.cohort._certificate import Certificate, new_seed, seed_commitment
+from septet.cohort._cohort import Cohort
 from septet.cohort._draw import draw
 from septet.cohort._marginals import Marginals
+from septet.cohort._pick import pick
 from septet.cohort._plot import plot_probabilities
 from septet.cohort._selection import selection_probabilities
+from septet.cohort._verify import CertificateError, Verification, roster_from_csv, verify
 
 if TYPE_CHECKING:
     from septet.cohort._selector import FairCohortSelector
 
 __all__ = [
+    "AuditReport",
+    "Certificate",
+    "CertificateError",
+    "Cohort",
     "FairCohortSelector",
+    "Group",
     "Marginals",
+    "Mechanism",
+    "Verification",
+    "audit",
     "draw",
     "first_come",
+    "new_seed",
     "permute_then_classify",
     "permute_then_classify_probabilities",
+    "pick",
     "plot_probabilities",
+    "roster_from_csv",
+    "seed_commitment",
     "selection_probabilities",
     "successive",
     "top_k",
     "top_k_probabilities",
     "uniform",
     "uniform_probabilities",
+    "verify",
     "weighted_sampling",
     "weighted_sampling_probabilities",
 ]

@@ -57,7 +57,8 @@ def chain_float(s: Floats, utility: Floats, k: int) -> Floats:
 def _classes(s: NDArray, utility: Floats) -> tuple[NDArray, Ints, Ints, Floats]:
     """Merge candidates of equal score: values, class of each row, sizes, summed utilities."""
     value, first, sizes = np.unique(s, return_inverse=True, return_counts=True)
-    return value, first, sizes.astype(np.int64), np.bincount(first, weights=utility)
+    gain = np.bincount(first, weights=utility).astype(np.float64)
+    return value, first.astype(np.int64), sizes.astype(np.int64), gain
 
 
 def _bracket(gain: Floats, sizes: Ints, gaps: Ints, top: int, k: int) -> tuple[Ints, Ints]:

@@ -83,7 +83,7 @@ def draw(
     Examples
     --------
     >>> draw([0.5, 0.25, 0.25, 1.0], seed="a public seed")
-    array([1, 3])
+    array([0, 3])
     """
     checks.choice("order", order, ORDERS)
     checks.choice("method", method, METHODS)
@@ -274,5 +274,5 @@ def _digest(weights: Weights, total: int) -> bytes:
     if weights.dtype == object:
         text.update("\n".join(map(str, weights.tolist())).encode())
     else:
-        text.update(weights.astype("<i8", copy=False))
+        text.update(weights.astype("<i8", copy=False).data)
     return text.digest()

@@ -105,18 +105,22 @@ class Marginals:
     @cached_property
     def ratio(self) -> Fraction | float | None:
         """Smallest ``p_i / s_i`` over the positive scores; None if there are none."""
-        if self.lattice_scores is None or self.numerators is None or self.denominator is None:
-            some = self.scores > 0
-            return float((self._p[some] / self.scores[some]).min()) if some.any() else None
-        some = self.lattice_scores > 0
-        if not some.any():
+        if self.scale is not None:
+            return self.scale
+        s = self.scores if self.lattice_scores is None else self.lattice_scores
+        if not (s > 0).any():
             return None
-        z, weight = self.lattice_scores[some], self.numerators[some]
-        about = weight.astype(np.float64) / z
-        near = np.flatnonzero(about <= about.min() * (1 + 1e-12))
-        z, weight = z[near], weight[near]
-        pairs = set(zip(weight.tolist(), z.tolist(), strict=True))
-        return min(Fraction(w * LATTICE, self.denominator * x) for w, x in pairs)
+        if self.shift is not None:  # p / s is monotone in s: it is smallest at one end
+            rows = [
+                int(s.argmax()) if self.shift >= 0 else int(np.where(s > 0, s, s.max()).argmin())
+            ]
+        else:
+            about = self._p / np.where(s > 0, s, np.nan)
+            rows = np.flatnonzero(about <= np.nanmin(about) * (1 + 1e-12)).tolist()
+        if self.lattice_scores is None or self.numerators is None or self.denominator is None:
+            return min(float(self._p[i] / self.scores[i]) for i in rows)
+        w, z = self.numerators, self.lattice_scores
+        return min(Fraction(int(w[i]) * LATTICE, self.denominator * int(z[i])) for i in rows)
 
     @cached_property
     def max_violation(self) -> Fraction | float:
@@ -210,6 +214,19 @@ class Marginals:
     def __repr__(self) -> str:
         with np.printoptions(threshold=8, edgeitems=3, precision=6):
             return f"Marginals({np.array2string(self._p, separator=', ')}, k={self.k})"
+
+
+def lattice_scores(p: Marginals) -> Ints:
+    """Return the lattice scores of exact marginals.
+
+    Raises
+    ------
+    ValueError
+        If they were computed in floating point.
+    """
+    if p.lattice_scores is None:
+        raise ValueError("exact probabilities are needed; compute them with exact=True.")
+    return p.lattice_scores
 
 
 def lattice_distances(metric: Floats) -> Ints:

@@ -39,10 +39,10 @@ def dot_parts(x: Ints, y: Ints) -> tuple[int, int, int, int]:
     They are the low and high 32-bit halves of x * (y mod 2**31), then those of x * (y >> 31).
     """
     mask = np.uint64(2**32 - 1)
-    x = x.astype(np.uint64)
+    factor = x.astype(np.uint64)
     parts = []
     for limb in ((y & (2**31 - 1)).astype(np.uint64), (y >> 31).astype(np.uint64)):
-        product = x * limb
+        product = factor * limb
         parts += [int((product & mask).sum()), int((product >> np.uint64(32)).sum())]
     return parts[0], parts[1], parts[2], parts[3]
 
