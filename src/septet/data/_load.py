@@ -73,8 +73,9 @@ def load(name: str, **options: Any) -> Any:
         return READERS[name](paths, record, **options)
     if options:
         raise TypeError(f"{name} has no options; got {', '.join(options)}.")
-    (place,) = [found[member.name] for member in entry.members if member.is_folder]
-    files = files_of(place.path, place.match)
+    (member,) = [member for member in entry.members if member.is_folder]
+    folder = found[member.name].path
+    files = files_of(folder, member.match)
     if name in JOINED:
         return Text(b"".join(file.read_bytes() for file in files), record)
-    return Files(place.path, tuple(f.relative_to(place.path).as_posix() for f in files), record)
+    return Files(folder, tuple(file.relative_to(folder).as_posix() for file in files), record)

