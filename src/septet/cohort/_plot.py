@@ -50,9 +50,9 @@ def plot_probabilities(
     """
     s = check_scores(scores)
     k = check_size(k, s.size)
+    pictures = needs("matplotlib.figure", extra="report", purpose="plotting probabilities")
     if ax is None:
-        figure = needs("matplotlib.figure", extra="report", purpose="plotting probabilities")
-        ax = figure.Figure(figsize=(6, 4), layout="constrained").add_subplot()
+        ax = pictures.Figure((6, 4), layout="constrained").add_subplot()
     curves = {
         "best total score": np.asarray(selection_probabilities(s, k, allow_zero_score=True)),
         "best ratio": np.asarray(
@@ -73,4 +73,5 @@ def plot_probabilities(
         ax.plot(s[shown], p[shown], dashes, lw=width, marker=".", ms=3, label=name)
     ax.set(xlabel="score", ylabel=f"probability of one of {k} seats", ylim=(-0.03, 1.03))
     ax.legend()
-    return ax.get_figure(root=True)
+    figure: Figure = ax.get_figure(root=True)  # pyrefly: ignore[bad-assignment]
+    return figure

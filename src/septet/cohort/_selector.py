@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.utils import get_tags  # pyrefly: ignore[missing-module-attribute]
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -137,8 +138,8 @@ class FairCohortSelector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self.estimator_.decision_function(X)
 
     def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        inner = self.estimator or LogisticRegression()
-        tags.input_tags = inner.__sklearn_tags__().input_tags
-        tags.classifier_tags = inner.__sklearn_tags__().classifier_tags
+        tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
+        inner = get_tags(self.estimator or LogisticRegression())
+        tags.input_tags = inner.input_tags
+        tags.classifier_tags = inner.classifier_tags
         return tags

@@ -27,7 +27,7 @@ def synthetic(draws: int) -> dict[str, list[Row]]:
 def german_credit(sizes: tuple[int, ...] = (100, 900)) -> dict[str, list[Row]]:
     """1 000 borrowers, scored out of fold by logistic regression; good risks are wanted."""
     table = data.load("german-credit")
-    scores = _out_of_fold(*table.matrix(), table.target)
+    scores = _out_of_fold(table.matrix()[0], table.target)
     return {f"German credit, k = {k}": compare(scores, k, good=table.target) for k in sizes}
 
 
@@ -43,8 +43,7 @@ def law_school(k: int = 2000) -> dict[str, list[Row]]:
     table = data.load("law-school")
     rows = {}
     for name in table.groups:
-        matrix = table.matrix(exclude=tuple(table.groups))
-        scores = _out_of_fold(*matrix, table.target)
+        scores = _out_of_fold(table.matrix(exclude=tuple(table.groups))[0], table.target)
         rows[f"law school by {name}, k = {k} of {len(table)}"] = compare(
             scores, k, good=table.target, groups=table.groups[name], exact_walk=False
         )
@@ -117,7 +116,7 @@ def violation(scores: Floats, p: Floats) -> float:
     return worst if worst > 1e-12 else 0.0
 
 
-def _out_of_fold(matrix: Floats, names: list[str], target: NDArray[np.int64]) -> Floats:
+def _out_of_fold(matrix: Floats, target: NDArray[np.int64]) -> Floats:
     """Chance of class 1 by logistic regression that never saw the row."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
