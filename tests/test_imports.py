@@ -31,9 +31,9 @@ print('done')
 
 
 def test_importing_everything_leaves_global_random_state_alone():
-    # joblib draws from `random` when it is first imported, which is its own affair
+    # scikit-learn draws from `random` when it is first imported, which is its own affair
     code = """
-import random, joblib, numpy as np
+import random, sklearn.linear_model, numpy as np
 before = random.getstate(), str(np.random.get_state())
 import pkgutil, septet
 for module in pkgutil.walk_packages(septet.__path__, 'septet.'):
