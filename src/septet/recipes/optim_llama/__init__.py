@@ -1,0 +1,1 @@
+"""Lean optimizers against Adam on a small LLaMA."""
