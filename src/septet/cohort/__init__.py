@@ -25,6 +25,7 @@ from septet.cohort._draw import draw
 from septet.cohort._marginals import Marginals
 from septet.cohort._pick import pick
 from septet.cohort._plot import plot_probabilities
+from septet.cohort._read import read_frame, write_frame
 from septet.cohort._selection import selection_probabilities
 from septet.cohort._verify import CertificateError, Verification, roster_from_csv, verify
 
@@ -49,6 +50,7 @@ __all__ = [
     "permute_then_classify_probabilities",
     "pick",
     "plot_probabilities",
+    "read_frame",
     "roster_from_csv",
     "seed_commitment",
     "selection_probabilities",
@@ -60,6 +62,7 @@ __all__ = [
     "verify",
     "weighted_sampling",
     "weighted_sampling_probabilities",
+    "write_frame",
 ]
 
 

@@ -1,0 +1,207 @@
+"""Commands for fair cohort selection: pick, verify, audit, stream."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from septet.cli import _console
+
+Json = Annotated[bool, tyro.conf.arg(name="json")]
+Size = Annotated[int, tyro.conf.arg(aliases=["-k"])]
+Output = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
+
+
+def pick(
+    candidates: tyro.conf.Positional[Path],
+    *,
+    k: Size,
+    score: str = "score",
+    id: str = "id",  # noqa: A002 - the field's word
+    output: Output = None,
+    certificate: Path | None = None,
+    seed: str | None = None,
+    commit: str | None = None,
+    objective: Literal["linear", "ratio"] = "linear",
+    reserve: int = 0,
+    order: Literal["random", "score", "group"] = "random",
+    group: str | None = None,
+    plot: Path | None = None,
+    as_json: Json = False,
+) -> int:
+    """Choose exactly k of the CANDIDATES fairly and certify the choice.
+
+    Parameters
+    ----------
+    candidates
+        CSV or Parquet file, a line a candidate.
+    k
+        How many to choose.
+    score
+        Column of scores in [0, 1]: the probability of being accepted alone.
+    id
+        Column of ids, each once; read exactly as written.
+    output
+        Write the rows of those chosen here (.csv or .parquet).
+    certificate
+        Write the certificate here, for `septet cohort verify`.
+    seed
+        Public seed; a fresh one is made if none is given, and stands in the certificate.
+    commit
+        The seed's commitment as published beforehand; checked and recorded.
+    objective
+        linear: largest expected score; ratio: largest factor by which nobody's chance falls.
+    reserve
+        Also draw an ordered reserve list of this length.
+    order
+        Order in which candidates meet in the draw; group gives every group its expected seats.
+    group
+        Column of groups, for the report and for --order group.
+    plot
+        Write a picture of probabilities against scores here (.svg, .png or .pdf).
+    as_json
+        Print JSON.
+    """
+    from septet import cohort
+
+    exact = [id] if group is None else [id, group]
+    frame = cohort.read_frame(candidates, text=exact)
+    chosen = cohort.pick(
+        frame,
+        k,
+        id=id,
+        score=score,
+        objective=objective,
+        seed=cohort.new_seed() if seed is None else seed,
+        commit=commit,
+        reserve=reserve,
+        order=order,
+        group=group,
+    )
+    if output is not None:
+        cohort.write_frame(chosen.frame, output)
+    if certificate is not None:
+        chosen.certificate.save(certificate)
+    if plot is not None:
+        cohort.plot_probabilities(frame[score].to_numpy(), k).savefig(plot)
+    if as_json:
+        _console.result(dict(chosen.certificate), as_json=True)
+        return 0
+    for name in chosen.ids:
+        print(name)
+    _console.note(str(chosen.report()))
+    if chosen.reserve:
+        _console.note(f"reserve list, in order: {', '.join(map(str, chosen.reserve))}")
+    _console.note(f"seed: {chosen.certificate['seed']}")
+    return 0
+
+
+def verify(
+    certificate: tyro.conf.Positional[Path],
+    candidates: tyro.conf.Positional[Path],
+    /,
+    *,
+    score: str = "score",
+    id: str = "id",  # noqa: A002 - the field's word
+    group: str | None = None,
+    as_json: Json = False,
+) -> int:
+    """Redo a selection from its CERTIFICATE and the CANDIDATES (CSV); exit 1 if anything differs.
+
+    Parameters
+    ----------
+    certificate
+        JSON file that `septet cohort pick` wrote.
+    candidates
+        CSV file of all candidates, in any order.
+    score
+        Column of scores.
+    id
+        Column of ids.
+    group
+        Column of groups, if the draw was by group.
+    as_json
+        Print JSON.
+    """
+    import json
+
+    from septet import cohort
+    from septet._core.errors import DataError
+
+    try:
+        stated = json.loads(certificate.read_text("utf-8"))
+        kind = stated["roster"]["ids"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{certificate} is no certificate: {error!r}.") from None
+    columns: dict[str, Any] = {"score": score, "id": id, "group": group}
+    try:
+        rows = cohort.roster_from_csv(candidates, **columns, id_kind=kind)
+        found = cohort.verify(certificate, rows)
+    except cohort.CertificateError as error:
+        _console.note(f"NOT VERIFIED: {error}")
+        if as_json:
+            _console.result({"verified": False, "reason": str(error)}, as_json=True)
+        return 1
+    facts = {
+        "verified": True,
+        "candidates": found.n,
+        "k": found.k,
+        "seed committed beforehand": found.committed,
+        "selected": list(found.selected),
+        "reserve": list(found.reserve),
+    }
+    _console.result(facts, as_json=as_json)
+    return 0
+
+
+def audit(
+    candidates: tyro.conf.Positional[Path],
+    *,
+    k: Annotated[int | None, tyro.conf.arg(aliases=["-k"])] = None,
+    score: str = "score",
+    id: str = "id",  # noqa: A002 - the field's word
+    p: Annotated[str | None, tyro.conf.arg(aliases=["-p"])] = None,
+    group: str | None = None,
+    outcome: str | None = None,
+    objective: Literal["linear", "ratio"] = "linear",
+    plot: Path | None = None,
+    as_json: Json = False,
+) -> int:
+    """Say how fair and how good a selection is, beside what else could be done.
+
+    Parameters
+    ----------
+    candidates
+        CSV or Parquet file, a line a candidate.
+    k
+        How many are chosen; not needed with -p.
+    score
+        Column of scores in [0, 1].
+    id
+        Column of ids.
+    p
+        Column of selection probabilities to audit; the fair optimum's if missing.
+    group
+        Column of groups to report by.
+    outcome
+        Column of what turned out to be true, such as 1 for a loan that was paid back.
+    objective
+        Which probabilities to compute if there is no -p.
+    plot
+        Write a picture of probabilities against scores here.
+    as_json
+        Print JSON.
+    """
+    from septet import cohort
+
+    frame = cohort.read_frame(candidates, text=[id] if group is None else [id, group])
+    report = cohort.audit(
+        frame, k, id=id, score=score, p=p, objective=objective, group=group, outcome=outcome
+    )
+    if plot is not None:
+        cohort.plot_probabilities(frame[score].to_numpy(), report.k).savefig(plot)
+    _console.result(report.to_dict() if as_json else report, as_json=as_json)
+    return 0 if report.fair else 1
+
+
+COMMANDS = {"pick": pick, "verify": verify, "audit": audit}

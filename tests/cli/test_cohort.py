@@ -1,0 +1,96 @@
+"""The cohort commands: files in, files out, exit codes."""
+
+import csv
+import json
+
+import pytest
+
+from septet import cli
+
+PEOPLE = "id,score,town,paid\n" + "\n".join(
+    f"{i:03d},{(i * 37 % 100) / 100},{'north' if i % 3 else 'south'},{i % 2}" for i in range(60)
+)
+
+
+@pytest.fixture
+def people(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "péople.csv").write_text(PEOPLE + "\n", "utf-8")
+    return tmp_path / "péople.csv"
+
+
+def pick(people, *more):
+    words = ["cohort", "pick", str(people), "-k", "7", "--seed", "1 May"]
+    return cli.main([*words, "-o", "short.csv", "--certificate", "cert.json", *more])
+
+
+def test_a_shortlist_keeps_ids_and_rows_as_written(people, tmp_path, capsys):
+    assert pick(people) == cli.OK
+    printed = capsys.readouterr().out.split()
+    with (tmp_path / "short.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 7
+    assert [row["id"] for row in rows] == printed
+    assert all(len(name) == 3 for name in printed)
+    assert {row["town"] for row in rows} <= {"north", "south"}
+
+
+def test_the_certificate_verifies_whatever_the_order_of_rows(people, capsys):
+    assert pick(people) == cli.OK
+    header, *rows = people.read_text("utf-8").splitlines()
+    people.write_text("\n".join([header, *reversed(rows)]) + "\n", "utf-8")
+    assert cli.main(["cohort", "verify", "cert.json", str(people)]) == cli.OK
+    assert "verified" in capsys.readouterr().out
+
+
+def test_a_changed_score_or_certificate_is_found_out(people, tmp_path, capsys):
+    assert pick(people) == cli.OK
+    people.write_text(people.read_text("utf-8").replace("001,0.37", "001,0.38"), "utf-8")
+    assert cli.main(["cohort", "verify", "cert.json", str(people), "--json"]) == cli.MISSED
+    out, err = capsys.readouterr()
+    assert json.loads(out[out.index("{") :])["verified"] is False
+    assert "NOT VERIFIED" in err
+
+
+def test_an_audit_reports_groups_outcomes_and_unfairness(people, capsys):
+    words = ["cohort", "audit", str(people), "-k", "7", "--group", "town", "--outcome", "paid"]
+    assert cli.main([*words, "--json"]) == cli.OK
+    report = json.loads(capsys.readouterr().out)
+    assert report["fair"] is True
+    assert {group["label"] for group in report["groups"]} == {"north", "south"}
+    assert report["mechanisms"][0]["outcome"] is not None
+
+
+def test_an_audit_of_unfair_chances_exits_1_and_names_the_pair(people, capsys):
+    header, *rows = people.read_text("utf-8").splitlines()
+    seventh = sorted((float(row.split(",")[1]) for row in rows), reverse=True)[6]
+    chances = [f"{row},{int(float(row.split(',')[1]) >= seventh)}" for row in rows]
+    people.write_text("\n".join([f"{header},p", *chances]) + "\n", "utf-8")
+    assert cli.main(["cohort", "audit", str(people), "-p", "p"]) == cli.MISSED
+    assert "NOT FAIR" in capsys.readouterr().out
+
+
+def test_a_plot_is_written(people, tmp_path):
+    assert pick(people, "--plot", "p.svg") == cli.OK
+    assert "<svg" in (tmp_path / "p.svg").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["-k", "99"], cli.USAGE, "k = 99"),
+        (["-k", "3", "--score", "points"], cli.USAGE, "points"),
+        (["-k", "3", "-o", "short.xlsx"], cli.DATA, "must end in .csv or .parquet"),
+    ],
+)
+def test_a_mistake_is_named_and_leaves_no_file(people, tmp_path, capsys, words, code, message):
+    assert cli.main(["cohort", "pick", str(people), "--seed", "s", *words]) == code
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [people.name]
+
+
+def test_a_missing_or_damaged_file_is_a_data_error(tmp_path, capsys):
+    assert cli.main(["cohort", "pick", str(tmp_path / "no.csv"), "-k", "1"]) == cli.DATA
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 but not really")
+    assert cli.main(["cohort", "pick", str(tmp_path / "bad.parquet"), "-k", "1"]) == cli.DATA
+    assert "cannot be read as parquet" in capsys.readouterr().err
