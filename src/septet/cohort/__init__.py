@@ -26,7 +26,12 @@ from septet.cohort._marginals import Marginals
 from septet.cohort._pick import pick
 from septet.cohort._plot import plot_probabilities
 from septet.cohort._selection import selection_probabilities
+from septet.cohort._serve import serve
+from septet.cohort._stream import FairStream
+from septet.cohort._stream_rule import quantile_knots
+from septet.cohort._stream_terms import Decision
 from septet.cohort._verify import CertificateError, Verification, roster_from_csv, verify
+from septet.cohort._verify_stream import verify_stream
 
 if TYPE_CHECKING:
     from septet.cohort._selector import FairCohortSelector
@@ -36,7 +41,9 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "Cohort",
+    "Decision",
     "FairCohortSelector",
+    "FairStream",
     "Group",
     "Marginals",
     "Mechanism",
@@ -49,15 +56,18 @@ __all__ = [
     "permute_then_classify_probabilities",
     "pick",
     "plot_probabilities",
+    "quantile_knots",
     "roster_from_csv",
     "seed_commitment",
     "selection_probabilities",
+    "serve",
     "successive",
     "top_k",
     "top_k_probabilities",
     "uniform",
     "uniform_probabilities",
     "verify",
+    "verify_stream",
     "weighted_sampling",
     "weighted_sampling_probabilities",
 ]
