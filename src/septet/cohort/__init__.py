@@ -27,7 +27,12 @@ from septet.cohort._pick import pick
 from septet.cohort._plot import plot_probabilities
 from septet.cohort._read import read_frame, write_frame
 from septet.cohort._selection import selection_probabilities
+from septet.cohort._serve import serve
+from septet.cohort._stream import FairStream
+from septet.cohort._stream_rule import quantile_knots
+from septet.cohort._stream_terms import Decision
 from septet.cohort._verify import CertificateError, Verification, roster_from_csv, verify
+from septet.cohort._verify_stream import verify_stream
 
 if TYPE_CHECKING:
     from septet.cohort._selector import FairCohortSelector
@@ -37,7 +42,9 @@ __all__ = [
     "Certificate",
     "CertificateError",
     "Cohort",
+    "Decision",
     "FairCohortSelector",
+    "FairStream",
     "Group",
     "Marginals",
     "Mechanism",
@@ -50,16 +57,19 @@ __all__ = [
     "permute_then_classify_probabilities",
     "pick",
     "plot_probabilities",
+    "quantile_knots",
     "read_frame",
     "roster_from_csv",
     "seed_commitment",
     "selection_probabilities",
+    "serve",
     "successive",
     "top_k",
     "top_k_probabilities",
     "uniform",
     "uniform_probabilities",
     "verify",
+    "verify_stream",
     "weighted_sampling",
     "weighted_sampling_probabilities",
     "write_frame",

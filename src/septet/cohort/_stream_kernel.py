@@ -21,7 +21,7 @@ Words = NDArray[np.uint64]
 njit = needs("numba", extra="fast", purpose="the compiled stream").njit(cache=True)
 
 _CHUNK = 1 << 16  # arrivals per call of the kernel
-_COIN = float(1 << 62)
+_COIN, _COIN_MASK = float(1 << 62), np.uint64((1 << 62) - 1)
 _SCALE = float(LATTICE)
 # places in `totals`
 _SEATS, _ARRIVED, _JOINED, _CUTTING, _CELL, _FREE, _FREE_SUM, _ABOVE, _ABOVE_SUM = range(9)
@@ -361,7 +361,7 @@ def _move(
     back, last = _reach(people, trio, line, -1.0, weights, chance)
     word = words[fill[_WORDS]]
     fill[_WORDS] += 1
-    if np.int64(word >> np.uint64(2)) < np.int64(back / (ahead + back) * _COIN):
+    if np.int64(word & _COIN_MASK) < np.int64(back / (ahead + back) * _COIN):
         step, settled = ahead, first
     else:
         step, settled = -back, last

@@ -44,7 +44,7 @@ def coin_from(coins: Coins) -> Callable[[float], bool]:
     """Return a coin that is True with the probability it is given, to within 2**-62."""
 
     def flip(probability: float) -> bool:
-        return int(coins.take(1)[0]) >> 2 < int(probability * _COIN)
+        return coins.below(_COIN) < int(probability * _COIN)
 
     return flip
 
@@ -81,7 +81,7 @@ class PlainEngine:
         exact: bool = False,
     ) -> None:
         self.seats, self.knots, self.slack, self.flip = seats, list(knots), slack, flip
-        self._ratio = Fraction if exact else _float_ratio
+        self.ratio = Fraction if exact else _float_ratio
         self._tiny = 0 if exact else TINY
         self.arrived = self.joined = 0
         self.counts = [0] * (len(self.knots) - 1)  # of all arrivals, by cell
@@ -108,7 +108,7 @@ class PlainEngine:
         self._settle()
         if self.rule().hopeless(z):
             return [number]
-        self.waiting.append(Waiting(number, z, self._ratio(1, 1)))
+        self.waiting.append(Waiting(number, z, self.ratio(1, 1)))
         self.joined += 1
         return self.compress() if self.joined > self.slack else []
 
@@ -164,17 +164,9 @@ class PlainEngine:
         self.joined = 0
         if self.arrived <= self.seats:
             return []
-        rule = self.rule()
-        height = self._ratio(rule.rise, rule.run)
-        foot = (rule.bend - rule.dead) * height
+        p = chances(self.rule(), [person.z for person in self.waiting], self.ratio)
         movable: dict[int, list[Waiting]] = {}
-        for person in self.waiting:
-            if person.z <= rule.dead:
-                person.p = self._ratio(0, 1)
-            elif person.z < rule.bend:
-                person.p = (person.z - rule.dead) * height / LATTICE
-            else:
-                person.p = min(self._ratio(1, 1), (person.z - rule.bend + foot) / LATTICE)
+        for person, person.p in zip(self.waiting, p, strict=True):
             if self._moves(person):
                 self._meet(movable.setdefault(cell_of(self.knots, person.z), []), person)
         rejected = [person.number for person in self.waiting if person.weight == 0]
@@ -184,7 +176,7 @@ class PlainEngine:
     def _moves(self, person: Waiting) -> bool:
         """Mark somebody with no chance or a sure seat; say whether it is neither."""
         if person.drawn <= self._tiny:
-            person.weight = self._ratio(0, 1)
+            person.weight = self.ratio(0, 1)
         person.full = person.drawn >= 1 - self._tiny
         return not person.full and person.weight != 0
 
@@ -218,7 +210,7 @@ class PlainEngine:
             elif (v > 0) == (step > 0):
                 person.weight = 1 / person.p
             else:
-                person.weight = self._ratio(0, 1)
+                person.weight = self.ratio(0, 1)
         people[settled].full = people[settled].weight != 0
         return [p for i, p in enumerate(people) if i != settled and self._moves(p)]
 
@@ -262,6 +254,20 @@ class PlainEngine:
         self.capped = state["capped"].tolist()  # ascending is a heap
         columns = (state[name].tolist() for name in ("numbers", "scores", "weights"))
         self.waiting = [Waiting(*row) for row in zip(*columns, strict=True)]
+
+
+def chances(rule: Rule, scores: Sequence[int], ratio: Callable[[int, int], Number]) -> list[Number]:
+    """Return the probabilities that a rule gives to lattice scores, as numbers of one kind."""
+    height = ratio(rule.rise, rule.run)
+    foot = (rule.bend - rule.dead) * height
+    return [
+        ratio(0, 1)
+        if z <= rule.dead
+        else (z - rule.dead) * height / LATTICE
+        if z < rule.bend
+        else min(ratio(1, 1), (z - rule.bend + foot) / LATTICE)
+        for z in scores
+    ]
 
 
 def _float_ratio(numerator: int, denominator: int) -> float:
