@@ -321,6 +321,11 @@ def test_celeba_comes_in_the_official_three_parts(read, small_celeba):
     assert split.train.group_names["Male"] == ("not male", "male")
 
 
+def test_celeba_without_rows_is_refused(read):
+    with pytest.raises(DataError, match="no row of data"):
+        read(_tables.read_celeba_attributes, {"celeba.csv.zip": CELEBA.splitlines()[0]})
+
+
 def test_celeba_lets_target_and_groups_be_chosen(read, small_celeba):
     choice = {"target": "Smiling", "groups": ("Male", "Blond_Hair")}
     split = read(_tables.read_celeba_attributes, {"celeba.csv.zip": CELEBA}, **choice)
@@ -334,9 +339,9 @@ def test_celeba_lets_target_and_groups_be_chosen(read, small_celeba):
     ("old", "new", "said"),
     [
         ("000003.jpg", "000004.jpg", r"row 4: expected 000003\.jpg; got '000004\.jpg"),
-        ("3.jpg,1,1,-1", "3.jpg,1,0,-1", r"row 4, column 'Male': expected 1 or -1; got 0"),
-        ("3.jpg,1,1,-1", "3.jpg,1,x,-1", r"row"),
-        ("3.jpg,1,1,-1", "3.jpg,1,1", r"row"),
+        ("3.jpg,1,1,-1", "3.jpg,1,0,-1", r"row 4, column 'Male': expected 1 or -1; got '0'"),
+        ("3.jpg,1,1,-1", "3.jpg,1,x,-1", r"row 4, column 'Male': expected 1 or -1; got 'x'"),
+        ("3.jpg,1,1,-1", "3.jpg,1,1", r"row 4: expected 3 attributes"),
     ],
 )
 def test_celeba_checks_names_and_values(old, new, said, read):

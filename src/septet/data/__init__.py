@@ -21,6 +21,7 @@ from septet.data._containers import (
     Table,
     Text,
 )
+from septet.data._fetch import fetch
 from septet.data._load import load
 from septet.data._registry import DataSet, Member, Package, describe, names
 from septet.data._store import (
@@ -29,7 +30,6 @@ from septet.data._store import (
     cache_folder,
     digest,
     digests,
-    fetch,
     locate,
     verify,
 )

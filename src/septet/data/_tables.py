@@ -284,21 +284,29 @@ def _attributes(file: str, rows: list[str], names: list[str]) -> NDArray[np.int8
     for i, row in enumerate(rows, start=1):
         if not row.startswith(f"{i:06d}.jpg,"):
             raise DataError(f"{file}, row {i + 1}: expected {i:06d}.jpg; got {row[:11]!r}.")
+    if not rows:
+        raise DataError(f"{file}: no row of data.")
+    cells = [row[11:] for row in rows]
     try:
-        cells = [row[11:] for row in rows]
         values = np.loadtxt(cells, delimiter=",", dtype=np.int8, comments=None, ndmin=2)
-        bad = np.argwhere(np.abs(values) != 1)
-    except ValueError as error:
-        raise DataError(f"{file}, rows from 2 on: {error}") from None
-    if values.shape != (len(rows), len(names)):
-        raise DataError(f"{file}: expected {len(names)} attributes; got shape {values.shape}.")
-    if len(bad):
-        row, column = bad[0]
-        raise DataError(
-            f"{file}, row {row + 2}, column {names[column]!r}: expected 1 or -1; got "
-            f"{values[row, column]}."
-        )
+    except ValueError:
+        raise _first_fault(file, cells, names) from None
+    if values.shape != (len(rows), len(names)) or (np.abs(values) != 1).any():
+        raise _first_fault(file, cells, names)
     return values
+
+
+def _first_fault(file: str, rows: list[str], names: list[str]) -> DataError:
+    for number, row in enumerate(rows, start=2):
+        cells = row.split(",")
+        if len(cells) != len(names):
+            return DataError(f"{file}, row {number}: expected {len(names)} attributes.")
+        for name, cell in zip(names, cells, strict=True):
+            if cell not in {"1", "-1"}:
+                return DataError(
+                    f"{file}, row {number}, column {name!r}: expected 1 or -1; got {cell!r}."
+                )
+    return DataError(f"{file} is damaged.")
 
 
 def _with_and_without(attribute: str) -> tuple[str, str]:
