@@ -10,6 +10,8 @@ from septet._core.extras import needs
 needs("torch", extra="torch", purpose="septet.optim")
 
 from septet.optim._engine import LeanOptimizer  # noqa: E402 - only after the check above
+from septet.optim._galore import GaLore  # noqa: E402
+from septet.optim._groups import param_groups  # noqa: E402
 from septet.optim._named import (  # noqa: E402
     SGDSM,
     AdagradNorm,
@@ -29,6 +31,8 @@ __all__ = [
     "AdamSM",
     "AdamSN",
     "AdamSNSM",
+    "GaLore",
     "LeanOptimizer",
     "RMSpropSN",
+    "param_groups",
 ]

@@ -92,6 +92,18 @@ class ExactOptimizer(Optimizer):
                 )
 
 
+def parameter_name(group: dict[str, Any], number: int, place: int) -> str:
+    """Return what to call a parameter in a message: its name, or where it stands."""
+    names = group.get("param_names")
+    return repr(names[place]) if names else f"{place} of group {number}"
+
+
+def all_finite(values: list[Tensor]) -> bool:
+    """Whether no entry is NaN or infinite; one look at the device for all tensors on it."""
+    peaks = [value.abs().amax().double() for value in values]
+    return not peaks or bool(torch.isfinite(torch.stack(peaks)).all())
+
+
 def _listed(shapes: dict[str, tuple[int, ...]]) -> str:
     return ", ".join(f"{k} {list(s)}" for k, s in sorted(shapes.items())) or "no tensors"
 

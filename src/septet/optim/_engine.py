@@ -1,5 +1,6 @@
 """One engine for every combination of a first-moment part and a second-moment part."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from septet.optim import _plain
-from septet.optim._base import FOREIGN_KEYS, ExactOptimizer
+from septet.optim._base import FOREIGN_KEYS, ExactOptimizer, parameter_name
+from septet.optim._jobs import Job
 from septet.optim._options import (
     Debias,
     Momentum,
@@ -20,33 +21,13 @@ from septet.optim._options import (
     Subset,
     checked_group,
 )
-from septet.optim._projection import new_basis, new_index, private_generator, rotated
-from septet.optim._rounding import stochastically_rounded
+from septet.optim._paths import Path, Paths, check_fused
 from septet.optim._rule import Rule, rule_for
 
 # A group's state has the shape that these options gave it; changing them later needs a rebuild.
 _STRUCTURE = (
     "momentum", "second_moment", "subset", "reduction", "rank", "projection", "amsgrad", "compat",
 )  # fmt: skip
-
-
-_UNMEASURED = torch.empty(0)
-
-
-@dataclass(slots=True)
-class Job:
-    """One tensor's share of a step."""
-
-    param: Tensor
-    grad: Tensor
-    state: dict[str, Any]
-    group: dict[str, Any]
-    rule: Rule
-    place: int  # in its group
-    ordinal: int  # among the matrices of its group that have a subspace
-    of: int  # how many of those there are
-    name: str
-    sums: Tensor = _UNMEASURED
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,11 +175,13 @@ class LeanOptimizer(ExactOptimizer):
         defaults = {k: v for k, v in locals().items() if k not in ("self", "params", "__class__")}
         checked_group(defaults, defaults, ())
         self._group_rules: list[_GroupRules | None] = []
+        self._paths = Paths()
         super().__init__(params, defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._group_rules = []
+        self._paths = Paths()
         for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
@@ -250,13 +233,12 @@ class LeanOptimizer(ExactOptimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        jobs = self._jobs()
-        for job in jobs:
-            job.grad = _plain.prepared(job.grad, maximize=job.group["maximize"])
-            job.sums = _plain.subset_sums(job.rule, job.grad)
-        if self._all_finite(jobs):
-            for job in jobs:
-                self._advance(job)
+        work = self._divided(self._jobs())
+        if self._all_finite(work):
+            for path, jobs in work:
+                for job in jobs:
+                    job.begin()
+                path.apply(jobs)
         return loss
 
     def rebuild_state(self) -> None:
@@ -324,12 +306,11 @@ class LeanOptimizer(ExactOptimizer):
         jobs = []
         for number, group in enumerate(self.param_groups):
             known = self._rules(number, group)
-            names = group.get("param_names")
             for i, param in enumerate(group["params"]):
                 grad = param.grad
                 if grad is None or param.numel() == 0:
                     continue
-                name = f"{names[i]!r}" if names else f"{i} of group {number}"
+                name = parameter_name(group, number, i)
                 rule = known.rules[i]
                 if grad.layout != torch.strided:
                     raise RuntimeError(
@@ -347,94 +328,30 @@ class LeanOptimizer(ExactOptimizer):
                 jobs.append(Job(param, grad, state, group, rule, i, ordinal, known.of, name))
         return jobs
 
-    def _all_finite(self, jobs: list[Job]) -> bool:
-        """Whether to go on; checked for all tensors before the first one is touched."""
-        watched = [job for job in jobs if job.group["nonfinite"] != "propagate"]
-        by_device: dict[torch.device, list[Job]] = {}
-        for job in watched:
-            by_device.setdefault(job.param.device, []).append(job)
-        for group in by_device.values():
-            peaks = torch.stack([job.sums.amax().double() for job in group])
+    def _divided(self, jobs: list[Job]) -> list[tuple[Path, list[Job]]]:
+        """Give each tensor to the fastest path that takes it."""
+        work: dict[Path, list[Job]] = {}
+        for job in jobs:
+            work.setdefault(self._paths.choose(job), []).append(job)
+        return list(work.items())
+
+    def _all_finite(self, work: list[tuple[Path, list[Job]]]) -> bool:
+        """Whether to go on; every tensor is looked at before the first one is touched."""
+        for path, jobs in work:
+            peaks = path.measure(jobs)
             if bool(torch.isfinite(peaks).all()):
                 continue
-            bad = next(job for job, peak in zip(group, peaks.tolist(), strict=True) if peak - peak)
-            if bad.group["nonfinite"] == "skip":
-                return False
-            raise FloatingPointError(
-                f"the gradient of parameter {bad.name} (shape {tuple(bad.param.shape)}) is not "
-                "finite, or its square overflows; nothing was changed. Look for the cause, clip "
-                'the gradient, or pass nonfinite="skip" or "propagate".'
-            )
+            for job, peak in zip(jobs, peaks.tolist(), strict=True):
+                if math.isfinite(peak) or job.group["nonfinite"] == "propagate":
+                    continue
+                if job.group["nonfinite"] == "skip":
+                    return False
+                raise FloatingPointError(
+                    f"the gradient of parameter {job.name} (shape {tuple(job.param.shape)}) is "
+                    "not finite, or its square overflows; nothing was changed. Look for the "
+                    'cause, clip the gradient, or pass nonfinite="skip" or "propagate".'
+                )
         return True
-
-    def _advance(self, job: Job) -> None:
-        param, state, group = job.param, job.state, job.group
-        if not state:
-            state["step"] = 0
-            for name, (shape, dtype) in job.rule.state_layout(param.dtype).items():
-                if name not in ("basis", "index"):
-                    state[name] = torch.zeros(shape, dtype=dtype, device=param.device)
-        state["step"] += 1
-        tensors = state
-        if job.rule.momentum in ("dense", "select"):
-            self._refresh(job)
-            if job.rule.projection == "srht":
-                tensors = {**state, "basis": self._subspace(job, job.grad.reshape(job.rule.view))}
-        weight = _plain.update(job.rule, param, job.grad, job.sums, tensors, _hyper(job))
-        if group["stochastic_rounding"] and param.dtype == torch.bfloat16:
-            weight = stochastically_rounded(weight, (group["seed"], job.place, state["step"]))
-        param.copy_(weight)
-
-    def _refresh(self, job: Job) -> None:
-        """Choose a new subspace from the current gradient where one is due."""
-        state, group, rule = job.state, job.group, job.rule
-        interval = group["update_interval"]
-        offset = job.ordinal * interval // job.of if group["stagger"] else 0
-        first = "refreshed" not in state
-        if not first and (state["step"] + offset) % interval:
-            return
-        matrix = job.grad.reshape(rule.view)
-        key = "index" if rule.momentum == "select" else "basis"
-        rotating = group["refresh"] == "rotate" and not first
-        old = state.get(key)
-        if rotating and old is None:
-            old = self._subspace(job, matrix)
-        state["refreshed"] = state["step"]
-        new = self._subspace(job, matrix)
-        if rule.projection != "srht":
-            state[key] = new
-        if rotating and old is not None:
-            momentum = state["momentum"].to(matrix.dtype)
-            turned = rotated(momentum, old, new, tall=rule.tall, shape=matrix.shape)
-            state["momentum"].copy_(turned)
-        elif group["refresh"] == "reset":
-            state["momentum"].zero_()
-
-    def _subspace(self, job: Job, matrix: Tensor) -> Tensor:
-        """Return the subspace of the last refresh, drawn from its own generator."""
-        rule = job.rule
-        generator = private_generator(job.group["seed"], job.ordinal, job.state["refreshed"])
-        make = new_index if rule.momentum == "select" else new_basis
-        return make(rule.projection, matrix, rule.rank, generator)
-
-
-def _hyper(job: Job) -> _plain.Hyper:
-    group, state, rule = job.group, job.state, job.rule
-    beta1, beta2 = group["betas"]
-    since = state["step"]
-    restarts = rule.momentum in ("dense", "select") and group["refresh"] == "reset"
-    if group["debias"] == "since_refresh" and restarts:
-        since = since - state["refreshed"] + 1
-    averaged = rule.second_moment == "ema"
-    return _plain.Hyper(
-        lr=float(group["lr"]),
-        beta1=beta1,
-        beta2=beta2,
-        eps=group["eps"],
-        weight_decay=group["weight_decay"],
-        correction1=1 - beta1**since if group["debias"] and rule.momentum else 1.0,
-        correction2=1 - beta2 ** state["step"] if group["debias"] and averaged else 1.0,
-    )
 
 
 def _check_param(name: str, param: Tensor, options: dict[str, Any]) -> None:
@@ -446,3 +363,4 @@ def _check_param(name: str, param: Tensor, options: dict[str, Any]) -> None:
         )
     if options["stochastic_rounding"] and param.dtype == torch.float16:
         raise ValueError(f"stochastic_rounding=True needs bfloat16; {name} is {param.dtype}.")
+    check_fused(name, rule, param, options)

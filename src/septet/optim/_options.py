@@ -22,7 +22,6 @@ PROJECTIONS = DENSE + SELECTIONS
 
 _CHOICES = {
     "reduction": ("sum", "mean"),
-    "projection": PROJECTIONS,
     "refresh": ("reset", "keep", "rotate"),
     "nonfinite": ("raise", "skip", "propagate"),
 }
@@ -33,7 +32,12 @@ _REFUSED = {
 }
 
 
-def checked_group(group: Mapping[str, Any], known: Iterable[str], foreign: Iterable[str]) -> None:
+def checked_group(
+    group: Mapping[str, Any],
+    known: Iterable[str],
+    foreign: Iterable[str],
+    projections: tuple[str, ...] = PROJECTIONS,
+) -> None:
     """Raise if a complete parameter group holds an unknown option or a bad value.
 
     Raises
@@ -50,6 +54,7 @@ def checked_group(group: Mapping[str, Any], known: Iterable[str], foreign: Itera
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"unknown option {key!r} in a parameter group.{hint}")
     _check_numbers(group)
+    checks.choice("projection", group["projection"], projections)
     for name, options in _CHOICES.items():
         if name in known:
             checks.choice(name, group[name], options)
@@ -74,6 +79,8 @@ def _check_numbers(group: Mapping[str, Any]) -> None:
         checks.number(f"betas[{i}]", beta, low=0, below=1)
     checks.number("eps", group["eps"], low=0)
     checks.number("weight_decay", group["weight_decay"], low=0)
+    if "scale" in group:
+        checks.number("scale", group["scale"], low=0)
 
 
 def _check_structure(group: Mapping[str, Any], known: set[str]) -> None:

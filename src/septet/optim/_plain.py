@@ -3,32 +3,14 @@
 All arithmetic is done in float32 for half-precision weights and in the weight's dtype otherwise.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from septet.optim._base import state_dtype
+from septet.optim._jobs import Hyper
 from septet.optim._projection import picked, spread
 from septet.optim._rule import Rule
-
-
-class Hyper(NamedTuple):
-    """The numbers of one step: they change, so they are no part of the rule."""
-
-    lr: float | Tensor
-    beta1: float
-    beta2: float
-    eps: float
-    weight_decay: float
-    correction1: float | Tensor
-    correction2: float | Tensor
-
-
-def prepared(grad: Tensor, *, maximize: bool) -> Tensor:
-    """Return the gradient to descend along, in the dtype of the arithmetic."""
-    grad = grad if grad.is_complex() else grad.to(state_dtype(grad.dtype))
-    return -grad if maximize else grad
 
 
 def subset_sums(rule: Rule, grad: Tensor) -> Tensor:
@@ -60,7 +42,7 @@ def update(
     param : Tensor
         The weight; not changed here.
     grad : Tensor
-        As :func:`prepared` returns it.
+        The direction to descend along, in the dtype of the arithmetic.
     sums : Tensor
         As :func:`subset_sums` returns it.
     state : dict of str to Tensor

@@ -8,13 +8,13 @@ from septet.optim._projection import private_seed
 _LOW = 16  # bits of a float32 that bfloat16 does not have
 
 
-def stochastically_rounded(values: Tensor, key: tuple[int, ...]) -> Tensor:
+def stochastically_rounded(values: Tensor, *key: int) -> Tensor:
     """Round float32 `values` to bfloat16 so that the expected result is the value itself.
 
     Parameters
     ----------
     values : Tensor, float32
-    key : tuple of int
+    *key : int
         The draw depends on it alone.
 
     Returns
