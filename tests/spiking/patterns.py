@@ -21,3 +21,15 @@ def poisson_batch(
         ],
         duration=duration,
     )
+
+
+def desired_trains(
+    rng: np.random.Generator, *, n_patterns: int, n_spikes: int, duration: float
+) -> list[np.ndarray]:
+    """Random trains, uniform from 30 ms on, at least 10 ms apart."""
+    trains = []
+    while len(trains) < n_patterns:
+        train = np.sort(rng.uniform(30.0, duration - 1.0, n_spikes))
+        if n_spikes < 2 or np.diff(train).min() >= 10.0:
+            trains.append(train)
+    return trains

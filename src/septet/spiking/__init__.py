@@ -1,5 +1,11 @@
 """Spiking neurons: exact simulation, weights solved from linear constraints, classic rules."""
 
+from septet.spiking.constraint import (
+    Certificate,
+    LearningReport,
+    SpikeTrainLearner,
+    UnreachableTargetsError,
+)
 from septet.spiking.neurons import (
     LIF,
     SpikeBatch,
@@ -18,8 +24,12 @@ from septet.spiking.neurons import (
 
 __all__ = [
     "LIF",
+    "Certificate",
+    "LearningReport",
     "SpikeBatch",
     "SpikeStorm",
+    "SpikeTrainLearner",
+    "UnreachableTargetsError",
     "coincidence",
     "from_aer",
     "from_events",

@@ -15,10 +15,10 @@ from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from septet.spiking.neurons._backend import Constants
+from septet.spiking.neurons._jit import compiled, inner
 
 Floats: TypeAlias = NDArray[np.float64]
 Ints: TypeAlias = NDArray[np.integer]
@@ -26,7 +26,7 @@ Ints: TypeAlias = NDArray[np.integer]
 _DONE, _FULL, _STORM = 0, 1, 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def value(a: float, b: float, s: float, lif: Constants) -> float:
     """Potential `s` ms after the event that left the state (a, b)."""
     if lif.tau_s == lif.tau_m:
@@ -34,7 +34,7 @@ def value(a: float, b: float, s: float, lif: Constants) -> float:
     return a * np.exp(-s / lif.tau_m) - b * np.exp(-s / lif.tau_s)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def peak(a: float, b: float, lif: Constants) -> float:
     """Time of the only maximum after an event, infinite if the potential has none."""
     if lif.tau_s == lif.tau_m:
@@ -45,7 +45,7 @@ def peak(a: float, b: float, lif: Constants) -> float:
     return np.log(ratio) / (1 / lif.tau_s - 1 / lif.tau_m) if ratio > 1 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def value_and_slope(a: float, b: float, s: float, lif: Constants) -> tuple[float, float]:
     """Potential and its time derivative `s` ms after the event that left the state (a, b)."""
     decay_m = np.exp(-s / lif.tau_m)
@@ -56,7 +56,7 @@ def value_and_slope(a: float, b: float, s: float, lif: Constants) -> tuple[float
     return slow - fast, fast / lif.tau_s - slow / lif.tau_m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def crossing(a: float, b: float, span: float, lif: Constants) -> float:
     """First time in [0, span] at which the potential reaches the threshold, or -1.
 
@@ -90,7 +90,7 @@ def crossing(a: float, b: float, span: float, lif: Constants) -> float:
     return s
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _interval(
     a: float,
     b: float,
@@ -139,7 +139,7 @@ def _interval(
     return a, b, held, at, _DONE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _sort(times: Floats, ids: Ints, first: int, last: int) -> None:
     """Order the few spikes of one interval by time, then neuron."""
     for i in range(first + 1, last):
@@ -151,7 +151,7 @@ def _sort(times: Floats, ids: Ints, first: int, last: int) -> None:
         times[j], ids[j] = t, k
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _advance(a: Floats, b: Floats, row: Floats, span: float, ahead: float, lif: Constants) -> int:
     """Let all neurons decay for `span` ms and add an input; count those to examine next.
 
@@ -174,7 +174,7 @@ def _advance(a: Floats, b: Floats, row: Floats, span: float, ahead: float, lif: 
     return n_hot
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _run_currents(
     times: Floats,
     ids: Ints,
@@ -233,7 +233,7 @@ def _run_currents(
     return at, _DONE, -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@inner
 def _run_delta(
     times: Floats,
     ids: Ints,
@@ -278,7 +278,7 @@ def _run_delta(
     return at, _DONE, -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled
 def _run_many(
     times: Floats,
     ids: Ints,
