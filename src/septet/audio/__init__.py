@@ -29,32 +29,58 @@ from septet.audio._gammatone import (  # noqa: E402
     gammatone_response,
 )
 from septet.audio._mel import LogMel, mel_filters, mel_frequencies  # noqa: E402
+from septet.audio._network import (  # noqa: E402
+    JOINT,
+    MultiViewNet,
+    blended_loss,
+    branch_losses,
+    head_probabilities,
+)
 from septet.audio._ogr import OGRPolicy  # noqa: E402
 from septet.audio._policies import FixedPolicy, WeightPolicy  # noqa: E402
 from septet.audio._scale import LogScale  # noqa: E402
 from septet.audio._stack import VIEWS, ViewStack  # noqa: E402
+from septet.audio._subnets import (  # noqa: E402
+    SIZES,
+    AttentionPool,
+    ConvolutionalRecurrent,
+    NetworkSize,
+    TimeConvolutions,
+    WaveEncoder,
+)
 from septet.audio._waveform import Waveform  # noqa: E402
 
 __all__ = [
     "C1_HZ",
     "CQT",
+    "JOINT",
+    "SIZES",
     "VIEWS",
     "Atoms",
+    "AttentionPool",
     "BranchCurves",
+    "ConvolutionalRecurrent",
     "FixedPolicy",
     "Gammatone",
     "LogMel",
     "LogScale",
+    "MultiViewNet",
+    "NetworkSize",
     "OGRPolicy",
+    "TimeConvolutions",
     "ViewStack",
+    "WaveEncoder",
     "Waveform",
     "WeightPolicy",
     "blend_ratios",
+    "blended_loss",
+    "branch_losses",
     "constant_q_atoms",
     "erb_centres",
     "gammatone_bandwidth",
     "gammatone_response",
     "gblend_weights",
+    "head_probabilities",
     "mel_filters",
     "mel_frequencies",
     "normalize_weights",
