@@ -1,4 +1,3 @@
-# ruff: noqa: ANN001, ANN202 - numba infers the types from the arguments
 # pyrefly: ignore-errors
 """CPU kernels: every tensor of a step in one call, split over threads by the caller.
 
