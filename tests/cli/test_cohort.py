@@ -1,6 +1,7 @@
 """The cohort commands: files in, files out, exit codes."""
 
 import csv
+import io
 import json
 
 import pytest
@@ -94,3 +95,37 @@ def test_a_missing_or_damaged_file_is_a_data_error(tmp_path, capsys):
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 but not really")
     assert cli.main(["cohort", "pick", str(tmp_path / "bad.parquet"), "-k", "1"]) == cli.DATA
     assert "cannot be read as parquet" in capsys.readouterr().err
+
+
+def serve(monkeypatch, capsys, lines, *words):
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
+    code = cli.main(["cohort", "stream", *words])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_stream_answers_line_by_line_and_goes_on_from_its_store(tmp_path, monkeypatch, capsys):
+    store = ["--store", str(tmp_path / "s.db")]
+    arrivals = [json.dumps({"id": f"{i}", "score": i / 20}) for i in range(20)]
+    begin = ["-k", "3", "--seed", "secret"]
+    code, answers = serve(monkeypatch, capsys, arrivals[:9], *begin, *store)
+    assert code == cli.OK
+    assert [answer["id"] for answer in answers] == [str(i) for i in range(9)]
+    code, answers = serve(monkeypatch, capsys, [*arrivals[9:], '{"close": true}'], *store)
+    assert len(answers[-1]["cohort"]) == 3
+    _, whole = serve(monkeypatch, capsys, [*arrivals, '{"close": true}'], *begin)
+    assert answers[-1]["cohort"] == whole[-1]["cohort"]
+    assert answers[-1]["certificate"] == whole[-1]["certificate"]
+
+
+def test_a_wrong_line_is_answered_and_the_exit_code_tells(monkeypatch, capsys):
+    lines = ['{"id": "a", "score": 7}', '{"id": "a", "score": 0.5}']
+    code, (wrong, right) = serve(monkeypatch, capsys, lines, "-k", "1")
+    assert code == cli.DATA
+    assert wrong["error"].startswith("line 1: ")
+    assert right["status"] == "pending"
+
+
+def test_a_stream_needs_k_to_begin(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert cli.main(["cohort", "stream"]) == cli.USAGE
+    assert "-k 50" in capsys.readouterr().err

@@ -204,4 +204,54 @@ def audit(
     return 0 if report.fair else 1
 
 
-COMMANDS = {"pick": pick, "verify": verify, "audit": audit}
+def stream(
+    *,
+    k: Annotated[int | None, tyro.conf.arg(aliases=["-k"])] = None,
+    store: Path | None = None,
+    knots: int = 50,
+    slack: int | None = None,
+    reserve: int = 0,
+    seed: str | None = None,
+) -> int:
+    """Answer arrivals one at a time: JSON lines in on standard input, one answer a line out.
+
+    Requests are {"id": ..., "score": ...}, {"withdraw": id}, {"reduce_k": k} and {"close": true}.
+    Exits 3 if a line was answered with an error.
+
+    Parameters
+    ----------
+    k
+        Number of seats; needed to begin a stream.
+    store
+        SQLite file that keeps everything; if it exists, the stream in it goes on.
+    knots
+        Number of equal cells of the rule.
+    slack
+        How many may join before those who wait are thinned out; k by default.
+    reserve
+        Also draw an ordered reserve list of this length.
+    seed
+        Secret seed until the stream is closed; a fresh one by default.
+    """
+    import sys
+
+    from septet import cohort
+
+    if store is not None and store.exists():
+        if (k, slack, reserve, seed) != (None, None, 0, None):
+            raise ValueError(
+                f"{store} holds a stream already: give --store alone to go on with it."
+            )
+        arrivals = cohort.FairStream.open(store)
+    elif k is None:
+        raise ValueError("k, the number of seats, is needed to begin a stream: -k 50.")
+    else:
+        seed = cohort.new_seed() if seed is None else seed
+        arrivals = cohort.FairStream(
+            k, knots=knots, slack=slack, seed=seed, store=store, reserve=reserve
+        )
+    _console.note(f"commitment to the seed: {arrivals.commitment}")
+    return 3 if cohort.serve(arrivals, sys.stdin, sys.stdout) else 0
+
+
+COMMANDS = {"pick": pick, "verify": verify, "audit": audit, "stream": stream}
