@@ -447,7 +447,7 @@ def test_lifting_candidates_of_score_zero_can_be_refused(exact):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"objective": "linaer"}, "Did you mean 'linear'"),
+        ({"objective": "lineer"}, "Did you mean 'linear'"),
         ({"utility": [1, 2]}, "utility must have 3 entries; got 2"),
         ({"utility": [1, 2, np.nan]}, r"utility\[2\] = nan is not finite"),
         ({"objective": "ratio", "utility": [1, 2, 3]}, "knows neither utility= nor metric="),
