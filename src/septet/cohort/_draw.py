@@ -201,9 +201,7 @@ def _make_whole(values: Floats, k: int) -> Ints:
         # room to move towards the sum; the largest remainders move first
         sign = 1 if missing > 0 else -1
         room = _FLOAT_LATTICE - weights[rows] if sign > 0 else weights[rows]
-        movable = rows[room > 0]
-        if not movable.size:
-            raise ValueError("p adds up to a whole number only if certain candidates are changed.")
+        movable = rows[room > 0]  # never empty: with all of them at their limit the sum is passed
         movable = movable[np.argsort(-sign * remainder[movable], kind="stable")]
         share, rest = divmod(abs(missing), movable.size)
         step = np.full(movable.size, share, dtype=np.int64)

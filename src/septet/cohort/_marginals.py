@@ -111,9 +111,8 @@ class Marginals:
         if not (s > 0).any():
             return None
         if self.shift is not None:  # p / s is monotone in s: it is smallest at one end
-            rows = [
-                int(s.argmax()) if self.shift >= 0 else int(np.where(s > 0, s, s.max()).argmin())
-            ]
+            least = np.where(s > 0, s, s.max() + 1).argmin()
+            rows = [int(s.argmax() if self.shift >= 0 else least)]
         else:
             about = self._p / np.where(s > 0, s, np.nan)
             rows = np.flatnonzero(about <= np.nanmin(about) * (1 + 1e-12)).tolist()

@@ -16,8 +16,8 @@ def conditional_poisson(p: Floats, coins: Coins) -> NDArray[np.intp]:
     """Draw a set of size ``sum(p)`` with marginals `p`; one coin per candidate.
 
     Independent coins with suitable probabilities q, given that exactly k succeed. q is found by
-    repeating: compute the conditional marginals, correct the odds of q by the ratio of the odds
-    wanted to those reached. Only sums, products and quotients are used.
+    repeating: compute the conditional marginals, correct the odds of q by the square root of the
+    ratio of the odds wanted to those reached. All operations are ones that IEEE 754 rounds exactly.
 
     Raises
     ------
@@ -28,36 +28,49 @@ def conditional_poisson(p: Floats, coins: Coins) -> NDArray[np.intp]:
     """
     rows = np.flatnonzero((p > 0) & (p < 1))
     certain = np.flatnonzero(p == 1)
-    k = round(float(p.sum())) - certain.size
     if not rows.size:
         return certain
-    if 2 * (rows.size + 1) * (k + 1) > _MOST:
+    q, after = calibrate(p[rows])
+    taken = flip(q, after, coins.take(rows.size))
+    return np.sort(np.concatenate([certain, rows[taken]]))
+
+
+def calibrate(p: Floats) -> tuple[Floats, Floats]:
+    """Return chances q whose coins, given k successes, succeed with `p`, and their table.
+
+    `p` lies strictly between 0 and 1 and adds up to k. See `conditional_poisson`.
+    """
+    k = round(float(p.sum()))
+    if 2 * (p.size + 1) * (k + 1) > _MOST:
         raise ValueError(
-            f"method='poisson' keeps tables of n x k numbers; {rows.size} x {k} is too many. "
+            f"method='poisson' keeps tables of n x k numbers; {p.size} x {k} is too many. "
             "method='pivotal' has no such limit."
         )
-    wanted = p[rows]
-    q = wanted.copy()
+    q = p.copy()
     for _ in range(_ROUNDS):
         after = successes_after(q, k)
         reached = _marginals(q, k, after)
-        if float(np.abs(reached - wanted).max()) <= _CLOSE:
-            break
-        odds = q / (1 - q) * (wanted / (1 - wanted)) / (reached / (1 - reached))
+        if float(np.abs(reached - p).max()) <= _CLOSE:
+            return q, after
+        # the whole ratio would swing for ever where two share a seat; its root halves the error
+        odds = q / (1 - q) * np.sqrt((p / (1 - p)) / (reached / (1 - reached)))
         q = odds / (1 + odds)
-    else:
-        raise InfeasibleError(
-            "conditional Poisson sampling did not reach these marginals to 1e-12; "
-            "method='pivotal' draws with any."
-        )
+    raise InfeasibleError(
+        "conditional Poisson sampling did not reach these marginals to 1e-12; "
+        "method='pivotal' draws with any."
+    )
+
+
+def flip(q: Floats, after: Floats, words: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Flip the coins one after the other, each given what the rest must still reach."""
     taken = []
-    open_seats = k
-    for i, word in enumerate(coins.take(rows.size).tolist()):
+    open_seats = after.shape[1] - 1
+    for i, word in enumerate(words.tolist()):
         chance = q[i] * after[i + 1, open_seats - 1] / after[i, open_seats] if open_seats else 0.0
         if word < chance * 2.0**64:
-            taken.append(rows[i])
+            taken.append(i)
             open_seats -= 1
-    return np.sort(np.concatenate([certain, np.array(taken, dtype=np.intp)]))
+    return np.array(taken, dtype=np.intp)
 
 
 def successes_after(q: Floats, k: int) -> Floats:

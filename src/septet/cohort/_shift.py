@@ -9,19 +9,20 @@ from numpy.typing import NDArray
 from septet.cohort import _engine
 from septet.cohort._scores import LATTICE, Floats, Ints
 
-# above so many active rows a weight times LATTICE would leave int64
-_MOST_ACTIVE = 1 << 29
+_MOST = 1 << 61  # numerators up to here leave room for the sums of two in int64
 
 
-def exact_shift(z: Ints, k: int) -> tuple[int, int]:
-    """Solve ``sum clip(z + x, 0, LATTICE) = k * LATTICE`` for x, exactly.
+def exact_shift(z: Ints, k: int, lattice: int = LATTICE) -> tuple[int, int]:
+    """Solve ``sum clip(z + x, 0, lattice) = k * lattice`` for x, exactly.
 
     Parameters
     ----------
     z : ndarray of shape (n,), dtype int64
-        Scores in units of 1 / LATTICE, from 0 to LATTICE.
+        Scores in units of 1 / lattice, from 0 to `lattice`.
     k : int
         Cohort size, from 0 to n.
+    lattice : int, default 2**32
+        The unit of scores.
 
     Returns
     -------
@@ -35,17 +36,17 @@ def exact_shift(z: Ints, k: int) -> tuple[int, int]:
     and sums the rows between two thresholds. It ends when a step reproduces the sum exactly, after
     5 to 10 passes as a rule; a bracket that shrinks by halves keeps the worst case short.
     """
-    low, high = Fraction(-int(z.max())), Fraction(LATTICE - int(z.min()))
+    low, high = Fraction(-int(z.max())), Fraction(lattice - int(z.min()))
     if k == 0:
         return low.numerator, 1
     if k == z.size:
         return high.numerator, 1
-    target = k * LATTICE
+    target = k * lattice
     x = min(max(Fraction(target - exact_sum(z), z.size), low), high)
     steps = 0
     while True:
-        active, total, ones = _count_between(z, math.floor(-x), math.ceil(LATTICE - x))
-        offset = target - ones * LATTICE - total
+        active, total, ones = _count_between(z, math.floor(-x), math.ceil(lattice - x))
+        offset = target - ones * lattice - total
         slack = offset - active * x  # what the sum at x falls short of the target
         if slack == 0:
             return (offset, active) if active else (0, 1)
@@ -56,16 +57,16 @@ def exact_shift(z: Ints, k: int) -> tuple[int, int]:
             x = (low + high) / 2
 
 
-def apply_shift(z: Ints, offset: int, active: int) -> NDArray:
-    """Return ``clip(active * z + offset, 0, active * LATTICE)``, the marginals' numerators.
+def apply_shift(z: Ints, offset: int, active: int, lattice: int = LATTICE) -> NDArray:
+    """Return ``clip(active * z + offset, 0, active * lattice)``, the marginals' numerators.
 
     Returns
     -------
     ndarray of shape (n,)
         dtype int64 where that holds them, else Python integers.
     """
-    top = active * LATTICE
-    if active >= _MOST_ACTIVE:
+    top = active * lattice
+    if top >= _MOST:
         return np.array([min(max(active * x + offset, 0), top) for x in z.tolist()], dtype=object)
     out = np.empty(z.size, dtype=np.int64)
     kernel = _engine.kernels().affine_clip
