@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
-from septet.recipes.cohort import _draws, _optimality, _quality
+from septet.recipes.cohort import _draws, _optimality, _quality, _streams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,14 @@ class Config:
     """Random instances, of up to 25 candidates, that are solved by linear programmes too."""
     draws: int = 200_000
     """Draws of each example whose frequencies are compared with the promised chances."""
+    arrivals: int = 600
+    """Length of the streams that are run to their end under six laws and three orders."""
+    stream_seats: tuple[int, ...] = (10,)
+    """Numbers of seats of these streams."""
+    stream_cells: tuple[int, ...] = (1, 50)
+    """Numbers of cells of their knots."""
+    enumerated: int = 40
+    """Random streams of at most five arrivals, of which all outcomes of all coins are counted."""
     german_credit: bool = False
     """Also rank the 1 000 borrowers of the German credit data."""
     fico: bool = False
@@ -39,6 +47,19 @@ def run(config: Config, run: Run) -> Results:
         wrong += run.stage(
             f"threshold-{seed}", _draws.weighted_sampling_threshold, 10 * config.instances, seed
         )
+    streams, laws = [], []
+    for seed in config.seeds:
+        streams += run.stage(
+            f"streams-{seed}",
+            _streams.compare,
+            config.arrivals,
+            config.stream_seats,
+            config.stream_cells,
+            min(config.stream_seats),
+            seed,
+        )
+        laws.append(run.stage(f"laws-{seed}", _streams.enumerate_laws, 5, config.enumerated, seed))
+    waiting = run.stage("waiting", _streams.waiting_over_time, config.arrivals, 20, 10, 20)
     tables = run.stage("synthetic", _quality.synthetic, min(config.draws, 20_000))
     if config.german_credit:
         tables |= run.stage("german-credit", _quality.german_credit)
@@ -46,7 +67,15 @@ def run(config: Config, run: Run) -> Results:
         tables |= run.stage("fico", _quality.fico)
     if config.law_school:
         tables |= run.stage("law-school", _quality.law_school)
-    return {"optimality": optimality, "draws": draws, "threshold": wrong, "tables": tables}
+    return {
+        "optimality": optimality,
+        "draws": draws,
+        "threshold": wrong,
+        "streams": streams,
+        "laws": laws,
+        "waiting": waiting,
+        "tables": tables,
+    }
 
 
 def _worst(results: Results, *names: str) -> Measure:
@@ -120,6 +149,55 @@ def threshold_errors(results: Results) -> Measure:
     return measured(float(results["threshold"]))
 
 
+def stream_law_errors(results: Results) -> Measure:
+    """Chances in a stream, all coins enumerated in fractions, that are not the promised ones."""
+    wrong = sum(entry["wrong"] for entry in results["laws"])
+    return Measure(wrong, n=sum(entry["compared"] for entry in results["laws"]))
+
+
+def stream_violation(results: Results) -> Measure:
+    """Largest difference of chances in a stream beyond that of scores, in exact arithmetic."""
+    return _of_streams(results, "violation")
+
+
+def waiting_over_bound(results: Results) -> Measure:
+    """Most people who ever waited in a stream, over k + 2 cells - 1 + slack."""
+    shares = [entry["peak"] / entry["bound"] for entry in results["streams"]]
+    return Measure(max(shares), n=len(shares))
+
+
+def stream_ratio_shortfall(results: Results) -> Measure:
+    """Largest shortfall of a one-cell stream from the best ratio, in exact arithmetic."""
+    gaps = [entry["ratio shortfall"] for entry in results["streams"] if entry["cells"] == 1]
+    return Measure(max(gaps), n=len(gaps), peer="offline optimum")
+
+
+def stream_loss_over_bound(results: Results) -> Measure:
+    """Largest loss of total score in a stream, over k (w + w^2), w the width of its last cell."""
+    return _of_streams(results, "loss over bound")
+
+
+def stream_quality(results: Results) -> Measure | None:
+    """Smallest share of the offline optimum that streams with 50 cells reach, spread scores."""
+    shares = [
+        entry["of the optimum"]
+        for entry in results["streams"]
+        if entry["cells"] == 50 and entry["law"] != "narrow band"
+    ]
+    return Measure(min(shares), n=len(shares), peer="offline optimum 1") if shares else None
+
+
+def stream_replays(results: Results) -> Measure:
+    """Streams whose cohort the plain verifier does not reproduce from seed and record."""
+    wrong = sum(not entry["replayed"] for entry in results["streams"])
+    return Measure(wrong, n=len(results["streams"]))
+
+
+def _of_streams(results: Results, name: str) -> Measure:
+    values = [entry[name] for entry in results["streams"]]
+    return Measure(max(values), n=len(values))
+
+
 def _row(results: Results, table: str, mechanism: str) -> dict[str, Any] | None:
     rows = results["tables"].get(table, [])
     return next((row for row in rows if row["mechanism"] == mechanism), None)
@@ -158,6 +236,30 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
         "200 candidates, 20 seats. The fair optimum rises exactly as fast as the score until it is "
         "certain; top k turns a hair's breadth into yes and no.",
         draw,
+    )
+    waiting = results["waiting"]
+
+    def draw_waiting(figure: Any) -> None:
+        axes = figure.add_subplot()
+        axes.plot(range(1, len(waiting) + 1), waiting, label="waiting", linewidth=1.0)
+        axes.axhline(20 + 2 * 10 - 1 + 20, label="bound", linestyle="--", color="#c44e52")
+        axes.axhline(20, label="seats", linestyle=":", color="#55a868")
+        axes.set(xlabel="arrivals", ylabel="people who wait", ylim=(0, None))
+        axes.legend()
+
+    yield Figure(
+        "How many people wait in a stream",
+        "20 seats, 10 cells, slack 20. However long the stream, no more wait than the bound says; "
+        "at least as many as there are seats must wait, because it could end at any moment.",
+        draw_waiting,
+    )
+    streams = _streams.summary(results["streams"])
+    yield Table(
+        "Streams against the offline optimum",
+        "The worst over six laws of the scores and three orders of arrival. The ratio is promised "
+        "to be optimal with one cell only.",
+        list(streams[0]),
+        [list(row.values()) for row in streams],
     )
     for title, rows in results["tables"].items():
         columns = list(rows[0])
