@@ -12,6 +12,13 @@ needs("torch", extra="torch", purpose="septet.optim")
 from septet.optim._engine import LeanOptimizer  # noqa: E402 - only after the check above
 from septet.optim._galore import GaLore  # noqa: E402
 from septet.optim._groups import param_groups  # noqa: E402
+from septet.optim._memory import (  # noqa: E402
+    MemoryPlan,
+    PlanRow,
+    plan,
+    scratch_bytes,
+    state_bytes,
+)
 from septet.optim._named import (  # noqa: E402
     SGDSM,
     AdagradNorm,
@@ -33,6 +40,11 @@ __all__ = [
     "AdamSNSM",
     "GaLore",
     "LeanOptimizer",
+    "MemoryPlan",
+    "PlanRow",
     "RMSpropSN",
     "param_groups",
+    "plan",
+    "scratch_bytes",
+    "state_bytes",
 ]

@@ -241,6 +241,11 @@ class LeanOptimizer(ExactOptimizer):
                 path.apply(jobs)
         return loss
 
+    @property
+    def kept_scratch_bytes(self) -> int:
+        """Bytes of the buffers kept between steps; see :func:`septet.optim.scratch_bytes`."""
+        return self._paths.scratch_bytes
+
     def rebuild_state(self) -> None:
         """Forget the state of every parameter whose structural options were changed.
 
