@@ -134,9 +134,10 @@ def _llama(
     keys = d if keys is None else keys
     attention: list[Shape] = [(d, d), (keys, d), (keys, d), (d, d)]
     forward: list[Shape] = [(f, d), (f, d), (d, f)]
-    head: list[Shape] = [] if tied else [(vocabulary, d)]
     dense: list[Shape] = [(vocabulary, d), *[(d,)] * (2 * layers + 1)]
-    linear = (attention + forward) * layers + head
+    linear: list[Shape] = (attention + forward) * layers
+    if not tied:
+        linear.append((vocabulary, d))
     return _shapes(name, linear, dense, rank)
 
 
