@@ -6,7 +6,7 @@ import re
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,9 @@ def _llama(
     return _shapes(name, linear, dense, rank)
 
 
-def _shapes(name: str, linear: list[Shape], dense: list[Shape], rank: int | None = None) -> Shapes:
+def _shapes(
+    name: str, linear: Sequence[Shape], dense: Sequence[Shape], rank: int | None = None
+) -> Shapes:
     if rank is None:
         sides = Counter(min(shape) for shape in linear if min(shape) > 0)
         rank = max(1, sides.most_common(1)[0][0] // 4) if sides else 1
