@@ -13,13 +13,16 @@ from septet._core.extras import needs
 
 needs("torch", extra="audio", purpose="septet.audio")
 
-from septet.audio._blending import (  # noqa: E402 - torch is checked for first
+from septet.audio._augment import Augmentation  # noqa: E402 - torch is checked for first
+from septet.audio._blending import (  # noqa: E402
     blend_ratios,
     gblend_weights,
     normalize_weights,
     optimal_blend,
     squared_ogr,
 )
+from septet.audio._classifier import MultiViewClassifier  # noqa: E402
+from septet.audio._clips import Clips, load_clips  # noqa: E402
 from septet.audio._cqt import C1_HZ, CQT, Atoms, constant_q_atoms  # noqa: E402
 from septet.audio._curves import BranchCurves  # noqa: E402
 from septet.audio._gammatone import (  # noqa: E402
@@ -28,7 +31,9 @@ from septet.audio._gammatone import (  # noqa: E402
     gammatone_bandwidth,
     gammatone_response,
 )
+from septet.audio._gblend import GBlendPolicy, ModulationPolicy, modulated  # noqa: E402
 from septet.audio._mel import LogMel, mel_filters, mel_frequencies  # noqa: E402
+from septet.audio._named import POLICIES, named_policy  # noqa: E402
 from septet.audio._network import (  # noqa: E402
     JOINT,
     MultiViewNet,
@@ -39,6 +44,7 @@ from septet.audio._network import (  # noqa: E402
 from septet.audio._ogr import OGRPolicy  # noqa: E402
 from septet.audio._policies import FixedPolicy, WeightPolicy  # noqa: E402
 from septet.audio._scale import LogScale  # noqa: E402
+from septet.audio._splits import check_classes, check_groups, group_split  # noqa: E402
 from septet.audio._stack import VIEWS, ViewStack  # noqa: E402
 from septet.audio._subnets import (  # noqa: E402
     SIZES,
@@ -48,22 +54,30 @@ from septet.audio._subnets import (  # noqa: E402
     TimeConvolutions,
     WaveEncoder,
 )
+from septet.audio._trust import Decision  # noqa: E402
 from septet.audio._waveform import Waveform  # noqa: E402
 
 __all__ = [
     "C1_HZ",
     "CQT",
     "JOINT",
+    "POLICIES",
     "SIZES",
     "VIEWS",
     "Atoms",
     "AttentionPool",
+    "Augmentation",
     "BranchCurves",
+    "Clips",
     "ConvolutionalRecurrent",
+    "Decision",
     "FixedPolicy",
+    "GBlendPolicy",
     "Gammatone",
     "LogMel",
     "LogScale",
+    "ModulationPolicy",
+    "MultiViewClassifier",
     "MultiViewNet",
     "NetworkSize",
     "OGRPolicy",
@@ -75,14 +89,20 @@ __all__ = [
     "blend_ratios",
     "blended_loss",
     "branch_losses",
+    "check_classes",
+    "check_groups",
     "constant_q_atoms",
     "erb_centres",
     "gammatone_bandwidth",
     "gammatone_response",
     "gblend_weights",
+    "group_split",
     "head_probabilities",
+    "load_clips",
     "mel_filters",
     "mel_frequencies",
+    "modulated",
+    "named_policy",
     "normalize_weights",
     "optimal_blend",
     "squared_ogr",

@@ -119,8 +119,7 @@ class ViewStack(nn.Module):
     def forward(self, samples: Tensor) -> dict[str, Tensor]:
         """Return the views of clips (batch, n_samples), images normalised."""
         with torch.autocast(samples.device.type, enabled=False):
-            raw = self.raw(samples)
-            return {name: self._normalized(name, view) for name, view in raw.items()}
+            return self.normalize(self.raw(samples))
 
     def raw(self, samples: Tensor) -> dict[str, Tensor]:
         """Return the views before normalisation."""
@@ -137,6 +136,10 @@ class ViewStack(nn.Module):
             result[name] = cast(LogMel | Gammatone, view).from_power(spectra[key])
         return result
 
+    def normalize(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return views with images shifted and scaled band by band."""
+        return {name: self._normalized(name, view) for name, view in raw.items()}
+
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor]) -> Self:
         """Set each band's mean and standard deviation from batches of training clips.
@@ -146,11 +149,22 @@ class ViewStack(nn.Module):
         ValueError
             If there is no batch.
         """
+        return self.fit_views(self.raw(samples) for samples in batches)
+
+    @torch.no_grad()
+    def fit_views(self, batches: Iterable[Mapping[str, Tensor]]) -> Self:
+        """Set each band's mean and standard deviation from batches of views.
+
+        Raises
+        ------
+        ValueError
+            If there is no batch.
+        """
         count: dict[str, int] = {}
         mean: dict[str, Tensor] = {}
         spread: dict[str, Tensor] = {}
-        for samples in batches:
-            for name, view in self.raw(samples).items():
+        for views in batches:
+            for name, view in views.items():
                 if view.ndim != 4:
                     continue
                 values = view.double().transpose(0, 2).flatten(1)
