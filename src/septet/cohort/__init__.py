@@ -20,6 +20,7 @@ from septet.cohort._baselines import (
     weighted_sampling_probabilities,
 )
 from septet.cohort._certificate import Certificate, new_seed, seed_commitment
+from septet.cohort._cluster import PartitionedMarginals, partitioned_probabilities
 from septet.cohort._cohort import Cohort
 from septet.cohort._draw import draw
 from septet.cohort._marginals import Marginals
@@ -48,11 +49,13 @@ __all__ = [
     "Group",
     "Marginals",
     "Mechanism",
+    "PartitionedMarginals",
     "Verification",
     "audit",
     "draw",
     "first_come",
     "new_seed",
+    "partitioned_probabilities",
     "permute_then_classify",
     "permute_then_classify_probabilities",
     "pick",

@@ -65,12 +65,16 @@ def apply_shift(z: Ints, offset: int, active: int, lattice: int = LATTICE) -> ND
     ndarray of shape (n,)
         dtype int64 where that holds them, else Python integers.
     """
-    top = active * lattice
+    return affine(z, active, offset, active * lattice)
+
+
+def affine(z: Ints, factor: int, offset: int, top: int) -> NDArray:
+    """Return ``clip(factor * z + offset, 0, top)`` as int64, or as Python integers if need be."""
     if top >= _MOST:
-        return np.array([min(max(active * x + offset, 0), top) for x in z.tolist()], dtype=object)
+        return np.array([min(max(factor * x + offset, 0), top) for x in z.tolist()], dtype=object)
     out = np.empty(z.size, dtype=np.int64)
     kernel = _engine.kernels().affine_clip
-    _engine.over_chunks(lambda rows: kernel(z[rows], active, offset, top, out[rows]), z.size)
+    _engine.over_chunks(lambda rows: kernel(z[rows], factor, offset, top, out[rows]), z.size)
     return out
 
 
