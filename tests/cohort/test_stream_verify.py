@@ -8,7 +8,7 @@ import pytest
 from cohort.stream_streams import orders
 
 from septet._core.errors import SeptetWarning
-from septet.cohort import FairStream
+from septet.cohort import FairStream, verify
 from septet.cohort._scores import LATTICE
 from septet.cohort._verify import CertificateError
 from septet.cohort._verify_stream import verify_stream
@@ -70,6 +70,7 @@ def test_reductions_withdrawals_and_reserve_are_verified_from_files(example, tmp
     cohort.certificate.save(certificate)
     log.write_text("\n".join(record) + "\n", encoding="utf-8")
     assert verify_stream(certificate, log).selected == tuple(cohort.ids)
+    assert verify(certificate, record) == verify_stream(certificate, log)
 
 
 def test_white_space_and_key_order_do_not_matter(example):

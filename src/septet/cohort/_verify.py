@@ -27,6 +27,7 @@ Row: TypeAlias = tuple[Id, int, str]
 
 _D = 2**32
 _FORMAT = "septet-cohort-certificate-1"
+_STREAM = "septet-stream-certificate-1"
 _LISTED = 10_000
 _FIELDS = {
     *("active", "commitment", "digest", "format", "k", "max_violation", "n", "objective", "order"),
@@ -77,7 +78,8 @@ def verify(
         As `pick` made it. White space and the order of keys do not matter; anything else does.
     roster : mapping, or iterable
         All candidates: ``{id: score}``; or rows ``(id, score)`` or ``(id, score, group)``; or plain
-        scores, whose ids are their row numbers. In any order otherwise.
+        scores, whose ids are their row numbers. In any order otherwise. For the certificate of a
+        stream, the lines of `FairStream.record` (see `verify_stream`).
 
     Returns
     -------
@@ -100,6 +102,10 @@ def verify(
     septet.cohort._verify.CertificateError: the certificate's digest does not fit its fields.
     """
     stated = _read(certificate)
+    if stated.get("format") == _STREAM:
+        from septet.cohort._verify_stream import verify_stream
+
+        return verify_stream(stated, roster)  # pyrefly: ignore[bad-argument-type]
     _check_shape(stated)
     expected = _redo(stated, _rows(roster, stated["roster"]))
     wrong = [key for key, value in expected.items() if _json(stated[key]) != _json(value)]
