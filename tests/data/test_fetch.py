@@ -32,7 +32,7 @@ from data.made_up import (
 
 from septet import data
 from septet._core.errors import DataError
-from septet.data import Package, _clients
+from septet.data import Package, _clients, _fetch
 
 
 @pytest.mark.parametrize(
@@ -205,6 +205,18 @@ def test_processes_that_fetch_at_the_same_time_do_no_harm(which, register, shop,
     assert [process.returncode for process in started] == [0, 0], results
     assert {out.strip() for out, _ in results} == {data.verify("made-up").sha256}
     assert not [path for path in cache.rglob("*") if path.name.startswith(".")]
+
+
+def test_a_folder_that_another_process_brought_first_stays(tmp_path):
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    for folder in (ours, theirs):
+        folder.mkdir()
+        (folder / "a.wav").write_bytes(b"the same bytes")
+    before = (theirs / "a.wav").stat().st_ino
+    _fetch._move_folder(ours, theirs)
+    assert (theirs / "a.wav").stat().st_ino == before
+    with pytest.raises(OSError, match="nowhere"):
+        _fetch._move_folder(ours, tmp_path / "nowhere" / "theirs")
 
 
 def test_threads_that_fetch_at_the_same_time_do_no_harm(register, shop):

@@ -63,6 +63,7 @@ def test_idx_files_give_the_official_parts(reader, suffix, rng, tmp_path):
         ("t10k-labels-idx1-ubyte", idx(np.zeros(3)), "has 2 images; .* 3 labels"),
         ("t10k-labels-idx1-ubyte", idx(np.array([9, 10])), "item 2: 10 is no class from 0 to 9"),
     ],
+    ids=["empty", "two axes", "not bytes", "cut", "cut header", "other count", "no class"],
 )
 def test_a_damaged_idx_file_is_named(name, content, said, rng, tmp_path):
     _, _, files = idx_files(rng)
