@@ -24,6 +24,7 @@ SCORES = [0.9, 0.8, 0.6, 0.5, 0.2]
 NAMES = ["Zoë", "Ada", "Łukasz", "ada", "Ben"]
 ROSTER = dict(zip(NAMES, SCORES, strict=True))
 GROUPS = ["a", "b", "a", "b", "a"]
+VERIFYING = ("_verify", "_verify_stream", "_plain_coins")
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ def test_a_certificate_of_plain_scores_is_verified_from_plain_scores():
 
 def test_the_verifier_uses_the_standard_library_and_the_plain_coins_alone():
     """Nothing but the layout is shared with the code that draws."""
-    for name in ("_verify", "_plain_coins"):
+    for name in VERIFYING:
         tree = ast.parse(Path(cohort.__file__).with_name(f"{name}.py").read_text("utf-8"))
         imported = set()
         for node in ast.walk(tree):
@@ -228,7 +229,7 @@ def test_the_verifier_uses_the_standard_library_and_the_plain_coins_alone():
             elif isinstance(node, ast.ImportFrom):
                 imported.add(node.module)
         own = {m for m in imported if m.startswith("septet")}
-        assert own <= {"septet._core.errors", "septet.cohort._plain_coins"}
+        assert own <= {"septet._core.errors", *(f"septet.cohort.{m}" for m in VERIFYING)}
         assert not {"numpy", "numba", "scipy"} & imported
 
 

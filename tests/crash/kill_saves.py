@@ -65,7 +65,7 @@ def main(what, folder, n, seed):
     for name in ("first", "whole"):  # the first one also imports what is still missing
         start = time.monotonic()
         save_number(folder / name, 0) if what == "save" else train_to_the_end(folder / name)
-        longest = (time.monotonic() - start) * (3 if what == "save" else 0.3)
+        longest = (time.monotonic() - start) * (8 if what == "save" else 0.3)
     for i in range(n):
         # a save goes on with the one before; a training is killed several times over, then anew
         run = folder / ("saves" if what == "save" else f"run{i // 5}")
