@@ -23,6 +23,7 @@ from septet.cohort._certificate import Certificate, new_seed, seed_commitment
 from septet.cohort._cluster import PartitionedMarginals, partitioned_probabilities
 from septet.cohort._cohort import Cohort
 from septet.cohort._draw import draw
+from septet.cohort._files import pick_file
 from septet.cohort._marginals import Marginals
 from septet.cohort._pick import pick
 from septet.cohort._plot import plot_probabilities
@@ -59,6 +60,7 @@ __all__ = [
     "permute_then_classify",
     "permute_then_classify_probabilities",
     "pick",
+    "pick_file",
     "plot_probabilities",
     "quantile_knots",
     "read_frame",

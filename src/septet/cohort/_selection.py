@@ -164,21 +164,29 @@ def check_zero_scores(p: Marginals, allow: bool | None) -> None:
     lifted = int(np.count_nonzero(weight[zero] > 0))
     if not lifted:
         return
-    positive = z.size - int(np.count_nonzero(zero))
+    refuse_zero_scores(lifted, z.size, p.k, float(p.scores.sum()), allow, stacklevel=4)
+
+
+def refuse_zero_scores(
+    lifted: int, n: int, k: int, total: float, allow: bool | None, *, stacklevel: int = 4
+) -> None:
+    """Warn (or raise, if `allow` is False) that `lifted` candidates of score 0 get a chance."""
+    if allow:
+        return
     found = (
         f"{lifted} candidate{'s' * (lifted > 1)} of score 0 get a positive probability, because "
-        f"k = {p.k} is more than the scores add up to ({float(p.scores.sum()):.6g})"
+        f"k = {k} is more than the scores add up to ({total:.6g})"
     )
     if allow is False:
         raise InfeasibleError(
-            f"{found}; without them the largest feasible k is {positive}, the number of positive "
+            f"{found}; without them the largest feasible k is {n - lifted}, the number of positive "
             "scores. Leaving them out is not fairness-preserving: a score just above 0 would count "
             "and 0 would not."
         )
     warnings.warn(
         f"{found}; allow_zero_score=True accepts this silently, False refuses it.",
         SeptetWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
 
 
