@@ -98,7 +98,8 @@ def test_a_missing_or_damaged_file_is_a_data_error(tmp_path, capsys):
 
 
 def serve(monkeypatch, capsys, lines, *words):
-    monkeypatch.setattr("sys.stdin", io.StringIO("".join(line + "\n" for line in lines)))
+    text = "".join(line + "\n" for line in lines).encode("utf-8")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
     code = cli.main(["cohort", "stream", *words])
     return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
@@ -115,6 +116,18 @@ def test_a_stream_answers_line_by_line_and_goes_on_from_its_store(tmp_path, monk
     _, whole = serve(monkeypatch, capsys, [*arrivals, '{"close": true}'], *begin)
     assert answers[-1]["cohort"] == whole[-1]["cohort"]
     assert answers[-1]["certificate"] == whole[-1]["certificate"]
+
+
+def test_a_closed_stream_verifies_from_its_store(tmp_path, monkeypatch, capsys):
+    store = str(tmp_path / "s.db")
+    lines = [*(json.dumps({"id": f"{i}", "score": i / 9}) for i in range(9)), '{"close": true}']
+    _, answers = serve(monkeypatch, capsys, lines, "-k", "2", "--seed", "s", "--store", store)
+    path = tmp_path / "cert.json"
+    path.write_text(json.dumps(answers[-1]["certificate"]), "utf-8")
+    assert cli.main(["cohort", "verify", str(path), store]) == cli.OK
+    changed = answers[-1]["certificate"] | {"k": 3}
+    path.write_text(json.dumps(changed), "utf-8")
+    assert cli.main(["cohort", "verify", str(path), store]) == cli.MISSED
 
 
 def test_a_wrong_line_is_answered_and_the_exit_code_tells(monkeypatch, capsys):

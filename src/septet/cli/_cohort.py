@@ -64,32 +64,39 @@ def pick(
     """
     from septet import cohort
 
-    exact = [id] if group is None else [id, group]
-    frame = cohort.read_frame(candidates, text=exact)
-    chosen = cohort.pick(
-        frame,
-        k,
-        id=id,
-        score=score,
-        objective=objective,
-        seed=cohort.new_seed() if seed is None else seed,
-        commit=commit,
-        reserve=reserve,
-        order=order,
-        group=group,
-    )
-    if output is not None:
-        cohort.write_frame(chosen.frame, output)
+    seed = cohort.new_seed() if seed is None else seed
+    if group is None and order == "random" and not reserve and plot is None:
+        # in chunks where the file is large, with the same result
+        chosen = cohort.pick_file(
+            candidates, output, k, score=score, id=id, objective=objective, seed=seed, commit=commit
+        )
+    else:
+        frame = cohort.read_frame(candidates, text=[id] if group is None else [id, group])
+        chosen = cohort.pick(
+            frame,
+            k,
+            id=id,
+            score=score,
+            objective=objective,
+            seed=seed,
+            commit=commit,
+            reserve=reserve,
+            order=order,
+            group=group,
+        )
+        if output is not None:
+            cohort.write_frame(chosen.frame, output)
+        if plot is not None:
+            cohort.plot_probabilities(frame[score].to_numpy(), k).savefig(plot)
     if certificate is not None:
         chosen.certificate.save(certificate)
-    if plot is not None:
-        cohort.plot_probabilities(frame[score].to_numpy(), k).savefig(plot)
     if as_json:
         _console.result(dict(chosen.certificate), as_json=True)
         return 0
     for name in chosen.ids:
         print(name)
-    _console.note(str(chosen.report()))
+    if chosen.p is not None:
+        _console.note(str(chosen.report()))
     if chosen.reserve:
         _console.note(f"reserve list, in order: {', '.join(map(str, chosen.reserve))}")
     _console.note(f"seed: {chosen.certificate['seed']}")
@@ -106,14 +113,14 @@ def verify(
     group: str | None = None,
     as_json: Json = False,
 ) -> int:
-    """Redo a selection from its CERTIFICATE and the CANDIDATES (CSV); exit 1 if anything differs.
+    """Redo a selection from its CERTIFICATE and the CANDIDATES; exit 1 if anything differs.
 
     Parameters
     ----------
     certificate
         JSON file that `septet cohort pick` wrote.
     candidates
-        CSV file of all candidates, in any order.
+        CSV file of all candidates, in any order; for a stream its store.
     score
         Column of scores.
     id
@@ -130,12 +137,17 @@ def verify(
 
     try:
         stated = json.loads(certificate.read_text("utf-8"))
-        kind = stated["roster"]["ids"]
-    except (ValueError, KeyError, TypeError) as error:
+        kind = stated.get("roster", {}).get("ids")
+    except (ValueError, AttributeError) as error:
         raise DataError(f"{certificate} is no certificate: {error!r}.") from None
     columns: dict[str, Any] = {"score": score, "id": id, "group": group}
     try:
-        rows = cohort.roster_from_csv(candidates, **columns, id_kind=kind)
+        if kind is None:  # of a stream, whose store holds the record
+            arrivals = cohort.FairStream.open(candidates)
+            rows = list(arrivals.record())
+            arrivals.detach()
+        else:
+            rows = cohort.roster_from_csv(candidates, **columns, id_kind=kind)
         found = cohort.verify(certificate, rows)
     except cohort.CertificateError as error:
         _console.note(f"NOT VERIFIED: {error}")
@@ -251,7 +263,7 @@ def stream(
             k, knots=knots, slack=slack, seed=seed, store=store, reserve=reserve
         )
     _console.note(f"commitment to the seed: {arrivals.commitment}")
-    return 3 if cohort.serve(arrivals, sys.stdin, sys.stdout) else 0
+    return 3 if cohort.serve(arrivals, sys.stdin.buffer, sys.stdout) else 0
 
 
 COMMANDS = {"pick": pick, "verify": verify, "audit": audit, "stream": stream}
