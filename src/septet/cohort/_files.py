@@ -6,6 +6,7 @@ scratch files compute what `pick` computes in memory.
 """
 
 import hashlib
+import mmap
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -139,6 +140,25 @@ class _Roster:
         """Yield consecutive slices of the roster."""
         for start in range(0, self.z.size, _ROWS):
             yield slice(start, min(start + _ROWS, self.z.size))
+            _let_go(self.z, self.ids, self.rows)
+
+    def at(self, column: Ints | None, places: Ints) -> Ints:
+        """Return a column at ascending places, or the places themselves if there is no column."""
+        if column is None:
+            return places
+        found = np.empty(places.size, dtype=np.int64)
+        for part in self.chunks():
+            first, last = np.searchsorted(places, [part.start, part.stop])
+            found[first:last] = column[places[first:last]]
+        return found
+
+
+def _let_go(*columns: Ints | None) -> None:
+    """Take the pages of scratch files out of this process; the system may keep them."""
+    for column in columns:
+        mapped = getattr(column, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _pick(
@@ -166,12 +186,12 @@ def _pick(
     digest = _digest(roster)
     coins = Coins.from_seed(seed, digest)
     places, active, dot = _draw(roster, form, coins)
-    rows = places if roster.rows is None else np.asarray(roster.rows[places])
+    rows = roster.at(roster.rows, places)
     names = _chosen_rows(source, target, np.sort(rows), roster.names)
     if roster.names is not None:
         ids: list[Any] = sorted(names)
     else:
-        ids = (places if roster.ids is None else np.asarray(roster.ids[places])).tolist()
+        ids = roster.at(roster.ids, places).tolist()
     fields = {
         "format": FORMAT,
         "software": software(),
@@ -401,6 +421,7 @@ def _sort(folder: Path, z: Ints, ids: Ints, tally: Tally) -> _Roster:
         for column, memory in enumerate(out):
             memory[at : at + len(records)] = records[:, column]
         at += len(records)
+        _let_go(z, ids, *out)
     return _Roster("int", out[1], out[0], out[2], tally, None)
 
 
