@@ -6,9 +6,9 @@ scratch files compute what `pick` computes in memory.
 """
 
 import hashlib
-import mmap
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -42,7 +42,7 @@ from septet.cohort._tally import Form, Tally, add_bins, count_bins, solve
 
 _ROWS = 1 << 20  # of the file and of the scratch files at a time
 _SORTED = 1 << 22  # rows sorted in memory at a time
-_ACTIVE = 1 << 23  # undecided rows whose order is sorted in memory at a time
+_ACTIVE = 1 << 22  # undecided rows whose order is sorted in memory at a time
 _MOST = 1 << 61  # total weight up to which the compiled draw works
 _SMALL = 64 << 20  # bytes up to which a file is simply read
 
@@ -123,6 +123,29 @@ def pick_file(
 
 
 @dataclass(frozen=True)
+class _Column:
+    """A column of int64 in a scratch file, read a piece at a time.
+
+    Not mapped into memory: pages of a mapped file count as the process's own.
+    """
+
+    path: Path
+    size: int
+
+    def __getitem__(self, part: slice) -> Ints:
+        return np.fromfile(self.path, np.int64, part.stop - part.start, offset=8 * part.start)
+
+    def at(self, places: NDArray[np.intp]) -> Ints:
+        """Return the values at ascending places."""
+        found = [np.empty(0, np.int64)]
+        for part in _slices(self.size):
+            first, last = np.searchsorted(places, [part.start, part.stop])
+            if last > first:
+                found.append(self[part][places[first:last] - part.start])
+        return np.concatenate(found)
+
+
+@dataclass(frozen=True)
 class _Roster:
     """The canonical roster on disk: lattice scores, ids and row numbers in canonical order.
 
@@ -130,35 +153,20 @@ class _Roster:
     """
 
     kind: str
-    z: Ints
-    ids: Ints | None
-    rows: Ints | None
+    z: _Column
+    ids: _Column | None
+    rows: _Column | None
     tally: Tally
     names: tuple[Path, str] | None
 
     def chunks(self) -> Iterator[slice]:
         """Yield consecutive slices of the roster."""
-        for start in range(0, self.z.size, _ROWS):
-            yield slice(start, min(start + _ROWS, self.z.size))
-            _let_go(self.z, self.ids, self.rows)
-
-    def at(self, column: Ints | None, places: Ints) -> Ints:
-        """Return a column at ascending places, or the places themselves if there is no column."""
-        if column is None:
-            return places
-        found = np.empty(places.size, dtype=np.int64)
-        for part in self.chunks():
-            first, last = np.searchsorted(places, [part.start, part.stop])
-            found[first:last] = column[places[first:last]]
-        return found
+        yield from _slices(self.z.size)
 
 
-def _let_go(*columns: Ints | None) -> None:
-    """Take the pages of scratch files out of this process; the system may keep them."""
-    for column in columns:
-        mapped = getattr(column, "_mmap", None)
-        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
+def _slices(n: int) -> Iterator[slice]:
+    for start in range(0, n, _ROWS):
+        yield slice(start, min(start + _ROWS, n))
 
 
 def _pick(
@@ -177,7 +185,7 @@ def _pick(
     bins = roster.tally.bins(size)
     fine = count_bins(np.empty(0, np.int64), bins)
     for part in roster.chunks():
-        fine = add_bins(fine, count_bins(np.asarray(roster.z[part]), bins))
+        fine = add_bins(fine, count_bins(roster.z[part], bins))
     form = solve(roster.tally, size, fine, objective)
     if form.offset > 0 and roster.tally.least == 0 and size:
         zeros = sum(int(np.count_nonzero(roster.z[part] == 0)) for part in roster.chunks())
@@ -186,12 +194,12 @@ def _pick(
     digest = _digest(roster)
     coins = Coins.from_seed(seed, digest)
     places, active, dot = _draw(roster, form, coins)
-    rows = roster.at(roster.rows, places)
+    rows = places if roster.rows is None else roster.rows.at(places)
     names = _chosen_rows(source, target, np.sort(rows), roster.names)
     if roster.names is not None:
         ids: list[Any] = sorted(names)
     else:
-        ids = roster.at(roster.ids, places).tolist()
+        ids = (places if roster.ids is None else roster.ids.at(places)).tolist()
     fields = {
         "format": FORMAT,
         "software": software(),
@@ -234,7 +242,7 @@ def _draw(roster: _Roster, form: Form, coins: Coins) -> tuple[NDArray[np.intp], 
     certain: list[NDArray[np.intp]] = []
     active, dot = 0, 0
     for part in roster.chunks():
-        z = np.asarray(roster.z[part])
+        z = roster.z[part]
         weights = affine(z, form.factor, form.offset, form.total)
         active += int(np.count_nonzero((weights > 0) & (weights < form.total)))
         dot += exact_dot(z, weights)
@@ -268,7 +276,7 @@ def _in_range(
     """Return place, weight and word of the undecided rows with low <= word < high."""
     found: list[tuple[Any, Any, Any]] = []
     for part in roster.chunks():
-        weights = affine(np.asarray(roster.z[part]), form.factor, form.offset, form.total)
+        weights = affine(roster.z[part], form.factor, form.offset, form.total)
         places = np.flatnonzero((weights > 0) & (weights < form.total))
         words = order.take(places.size)
         kept = (words >= np.uint64(low)) & (words <= np.uint64(high - 1))
@@ -282,12 +290,12 @@ def _digest(roster: _Roster) -> bytes:
     if roster.names is None:
         for part in roster.chunks():
             ids = np.arange(part.start, part.stop) if roster.ids is None else roster.ids[part]
-            digest.update(record_bytes(np.asarray(ids), np.asarray(roster.z[part])))
+            digest.update(record_bytes(ids, roster.z[part]))
     else:
         path, column = roster.names
         for start, table in open_rows(path, [column], text=[column], rows=_ROWS):
             names = table.column(column).to_pylist()
-            digest.update(record_bytes(names, np.asarray(roster.z[start : start + len(names)])))
+            digest.update(record_bytes(names, roster.z[slice(start, start + len(names))]))
     return digest.digest()
 
 
@@ -302,7 +310,7 @@ def _ratio(form: Form, tally: Tally) -> Fraction | None:
 
 
 def _listed(roster: _Roster, form: Form) -> dict[str, Any]:
-    z = np.asarray(roster.z)
+    z = roster.z[slice(0, roster.z.size)]
     weights = affine(z, form.factor, form.offset, form.total).tolist()
     steps = np.unique(z).tolist()
     value = {x: min(max(form.factor * x + form.offset, 0), form.total) for x in steps}
@@ -362,11 +370,11 @@ def _spool(source: Path, folder: Path, id: str | None, score: str) -> _Roster:  
             ascending, last = _still_ascending(names, ascending, last, start)
     if tally is None:
         raise ValueError("scores must not be empty: there is nobody to choose from.")
-    z = np.memmap(folder / "z", dtype=np.int64, mode="r")
+    z = _Column(folder / "z", tally.n)
     if id is None or kind == "str":
         names = (source, id) if id is not None else None
         return _Roster(kind, z, None, None, tally, names)
-    values = np.memmap(folder / "id", dtype=np.int64, mode="r")
+    values = _Column(folder / "id", tally.n)
     if ascending:
         return _Roster(kind, z, values, None, tally, None)
     return _sort(folder, z, values, tally)
@@ -387,42 +395,43 @@ def _still_ascending(names: Any, ascending: bool, last: Any, start: int) -> tupl
     return ascending and rising, names[-1]
 
 
-def _sort(folder: Path, z: Ints, ids: Ints, tally: Tally) -> _Roster:
+def _sort(folder: Path, z: _Column, ids: _Column, tally: Tally) -> _Roster:
     """Sort (id, z, row) by id through files: first into ranges of ids, then each range."""
-    n = ids.size
-    buckets = max(1, -(-n // _SORTED))
-    sample = np.sort(ids[:: max(1, n // 65_536)])
+    buckets = max(1, -(-ids.size // _SORTED))
+    step = max(1, ids.size // 65_536)
+    sample = np.sort(np.concatenate([ids[part][::step] for part in _slices(ids.size)]))
     edges = sample[np.arange(1, buckets) * sample.size // buckets]
     paths = [folder / f"range {i}" for i in range(buckets)]
-    files = [path.open("wb") for path in paths]
-    try:
-        for start in range(0, n, _ROWS):
-            rows = np.arange(start, min(start + _ROWS, n))
-            records = np.column_stack([ids[rows], z[rows], rows])
+    with ExitStack() as stack:
+        files = [stack.enter_context(path.open("wb")) for path in paths]
+        for part in _slices(ids.size):
+            rows = np.arange(part.start, part.stop)
+            records = np.column_stack([ids[part], z[part], rows])
             place = np.searchsorted(edges, records[:, 0], side="right")
             for i in np.unique(place).tolist():
                 files[i].write(records[place == i].tobytes())
-    finally:
-        for file in files:
-            file.close()
-    out = [np.memmap(folder / f"sorted {c}", np.int64, "w+", shape=(n,)) for c in range(3)]
-    at = 0
-    for path in paths:
-        records = np.fromfile(path, dtype=np.int64).reshape(-1, 3)
-        path.unlink()
-        records = records[np.argsort(records[:, 0], kind="stable")]
-        twice = np.flatnonzero(records[1:, 0] == records[:-1, 0])
-        if twice.size:
-            first, second = sorted(records[twice[0] : twice[0] + 2, 2].tolist())
-            raise ValueError(
-                f"id {records[twice[0], 0]} occurs more than once (rows {first} and {second}): "
-                "every candidate needs an id of their own."
-            )
-        for column, memory in enumerate(out):
-            memory[at : at + len(records)] = records[:, column]
-        at += len(records)
-        _let_go(z, ids, *out)
-    return _Roster("int", out[1], out[0], out[2], tally, None)
+    names = [folder / f"sorted {name}" for name in ("ids", "z", "rows")]
+    with ExitStack() as stack:
+        files = [stack.enter_context(name.open("wb")) for name in names]
+        for path in paths:
+            records = np.fromfile(path, dtype=np.int64).reshape(-1, 3)
+            path.unlink()
+            records = records[np.argsort(records[:, 0], kind="stable")]
+            _refuse_twice(records)
+            for column, file in enumerate(files):
+                file.write(records[:, column].tobytes())
+    columns = [_Column(name, ids.size) for name in names]
+    return _Roster("int", columns[1], columns[0], columns[2], tally, None)
+
+
+def _refuse_twice(records: Ints) -> None:
+    twice = np.flatnonzero(records[1:, 0] == records[:-1, 0])
+    if twice.size:
+        first, second = sorted(records[twice[0] : twice[0] + 2, 2].tolist())
+        raise ValueError(
+            f"id {records[twice[0], 0]} occurs more than once (rows {first} and {second}): "
+            "every candidate needs an id of their own."
+        )
 
 
 def _numbers(table: Any, score: str, start: int) -> Any:
