@@ -6,7 +6,7 @@ import re
 import struct
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,15 @@ def _llama(
     rank: int | None = None,
 ) -> Shapes:
     keys = d if keys is None else keys
-    attention: list[Shape] = [(d, d), (keys, d), (keys, d), (d, d)]
-    forward: list[Shape] = [(f, d), (f, d), (d, f)]
-    head: list[Shape] = [] if tied else [(vocabulary, d)]
+    layer = [(d, d), (keys, d), (keys, d), (d, d), (f, d), (f, d), (d, f)]
+    linear = layer * layers + ([] if tied else [(vocabulary, d)])
     dense: list[Shape] = [(vocabulary, d), *[(d,)] * (2 * layers + 1)]
-    linear = (attention + forward) * layers + head
     return _shapes(name, linear, dense, rank)
 
 
-def _shapes(name: str, linear: list[Shape], dense: list[Shape], rank: int | None = None) -> Shapes:
+def _shapes(
+    name: str, linear: Sequence[Shape], dense: Sequence[Shape], rank: int | None = None
+) -> Shapes:
     if rank is None:
         sides = Counter(min(shape) for shape in linear if min(shape) > 0)
         rank = max(1, sides.most_common(1)[0][0] // 4) if sides else 1

@@ -92,7 +92,7 @@ def assert_damage_is_caught(folder: PathLike, *, n: int = 300, seed: int = 0) ->
                 raise AssertionError(f"{what} went unnoticed: {error}") from None
 
 
-def _ordered(tree: Any) -> Any:  # noqa: ANN401 - a JSON value
+def _ordered(tree: Any) -> Any:
     """Return a packed state with the pairs of every dict sorted by key."""
     if isinstance(tree, list):
         return [_ordered(item) for item in tree]

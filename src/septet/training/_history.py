@@ -82,7 +82,7 @@ def _parse(path: PathLike) -> tuple[list[dict[str, Any]], list[int]]:
     return records, ends
 
 
-def _finite(value: Any) -> Any:  # noqa: ANN401 - anything json can hold
+def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):

@@ -29,10 +29,10 @@ _OWN_KEYS = {"step", "n_records", "config"}
 class Stateful(Protocol):
     """What can be saved and restored: modules, optimizers, schedulers, `Generators`, ..."""
 
-    def state_dict(self) -> Any:  # noqa: ANN401 - each has its own
+    def state_dict(self) -> Any:
         """Return the state as nested dicts, lists, tensors, strings and numbers."""
 
-    def load_state_dict(self, state: Any, /) -> Any:  # noqa: ANN401 - each has its own
+    def load_state_dict(self, state: Any, /) -> Any:
         """Restore what `state_dict` returned."""
 
 

@@ -54,7 +54,7 @@ def pack(state: State) -> tuple[Any, dict[str, Tensor]]:
     return _pack(state, "", tensors), tensors
 
 
-def unpack(tree: Any, tensors: Mapping[str, Tensor]) -> State:  # noqa: ANN401 - a JSON value
+def unpack(tree: Any, tensors: Mapping[str, Tensor]) -> State:
     """Rebuild the state that `pack` took apart.
 
     Raises
@@ -80,7 +80,7 @@ def unpack(tree: Any, tensors: Mapping[str, Tensor]) -> State:  # noqa: ANN401 -
         raise CheckpointError(f"the state holds something unknown: {tree!r:.80}.") from error
 
 
-def tensor_names(tree: Any) -> set[str]:  # noqa: ANN401 - a JSON value
+def tensor_names(tree: Any) -> set[str]:
     """Return the names of all tensors that a packed state refers to.
 
     Raises
@@ -105,7 +105,7 @@ def tensor_names(tree: Any) -> set[str]:  # noqa: ANN401 - a JSON value
     return names
 
 
-def _pack(value: State, where: str, tensors: dict[str, Tensor]) -> Any:  # noqa: ANN401
+def _pack(value: State, where: str, tensors: dict[str, Tensor]) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):

@@ -115,7 +115,7 @@ class SpikeBatch:
         self.indptr = _frozen(start)
 
     @staticmethod
-    def _refuse(bad: NDArray[np.bool_], owner: NDArray[Any], start: NDArray[Any], why: Any) -> None:  # noqa: ANN401 - a callable
+    def _refuse(bad: NDArray[np.bool_], owner: NDArray[Any], start: NDArray[Any], why: Any) -> None:
         where = np.flatnonzero(bad)
         if where.size:
             i = int(where[0])
@@ -309,7 +309,7 @@ class SpikeBatch:
         return raster
 
 
-def _rebuild(times: Any, ids: Any, indptr: Any, n_units: int, duration: float) -> SpikeBatch:  # noqa: ANN401 - what __reduce__ kept
+def _rebuild(times: Any, ids: Any, indptr: Any, n_units: int, duration: float) -> SpikeBatch:
     return SpikeBatch(times, ids, indptr, n_units=n_units, duration=duration)
 
 
