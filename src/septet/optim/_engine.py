@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
 from septet.optim._base import FOREIGN_KEYS, ExactOptimizer, parameter_name
+from septet.optim._choice import Paths, check_path
 from septet.optim._jobs import Job
 from septet.optim._options import (
     Debias,
@@ -21,7 +22,7 @@ from septet.optim._options import (
     Subset,
     checked_group,
 )
-from septet.optim._paths import Path, Paths, check_fused
+from septet.optim._paths import Path
 from septet.optim._rule import Rule, rule_for
 
 # A group's state has the shape that these options gave it; changing them later needs a rebuild.
@@ -206,6 +207,7 @@ class LeanOptimizer(ExactOptimizer):
                 _check_param(f"parameter {i} of the group", param, options)
         super().add_param_group(param_group)
 
+    @torch._disable_dynamo  # addresses and tables are nothing to trace
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step.
@@ -368,4 +370,4 @@ def _check_param(name: str, param: Tensor, options: dict[str, Any]) -> None:
         )
     if options["stochastic_rounding"] and param.dtype == torch.float16:
         raise ValueError(f"stochastic_rounding=True needs bfloat16; {name} is {param.dtype}.")
-    check_fused(name, rule, param, options)
+    check_path(name, rule, param, options)

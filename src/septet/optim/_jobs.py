@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from septet.optim._distributed import is_sharded, local, replicated, whole
 from septet.optim._projection import new_basis, new_index, private_generator, rotated
 from septet.optim._rule import Rule
 
@@ -75,21 +76,18 @@ class Job:
         state = self.state
         if not state:
             state["step"] = 0
+            # The statistics of a sharded parameter take their placement from the gradient's.
             for name, (shape, dtype) in self.rule.state_layout(self.param.dtype).items():
-                if name not in ("basis", "index"):
+                if name not in ("basis", "index") and not is_sharded(self.param):
                     state[name] = torch.zeros(shape, dtype=dtype, device=self.param.device)
         state["step"] += 1
         if self.rule.momentum in ("dense", "select") and self._refresh_is_due():
             self._refresh()
 
-    def matrix(self) -> Tensor:
-        """Return the gradient as a matrix in the dtype of the arithmetic."""
-        return raised(self.grad).reshape(self.rule.view)
-
     def basis(self) -> Tensor:
         """Return the basis in use: the stored one, or drawn again from its seed."""
         stored = self.state.get("basis")
-        return self._drawn(self.matrix()) if stored is None else stored
+        return self._drawn() if stored is None else stored
 
     def _refresh_is_due(self) -> bool:
         if "refreshed" not in self.state:
@@ -101,34 +99,42 @@ class Job:
     def _refresh(self) -> None:
         """Choose a new subspace from the current gradient; see to the momentum in the old one."""
         state, rule = self.state, self.rule
-        matrix = self.matrix()
-        seeded = rule.projection == "srht"
         key = "index" if rule.momentum == "select" else "basis"
+        seeded = rule.projection == "srht"
         rotating = self.group["refresh"] == "rotate" and "refreshed" in state
-        old = self.basis() if rotating and rule.momentum == "dense" else state.get(key)
+        old = self.basis() if rotating and key == "basis" else state.get(key)
         state["refreshed"] = state["step"]
-        new = None if seeded and not rotating else self._drawn(matrix)
+        new = self._drawn() if rotating or not seeded else None
         if not seeded:
             state[key] = new
-        if rotating:
-            assert old is not None
-            assert new is not None
-            momentum = state["momentum"].to(matrix.dtype)
-            turned = rotated(momentum, old, new, tall=rule.tall, shape=matrix.shape)
-            state["momentum"].copy_(turned)
+        if "momentum" not in state:
+            return
+        momentum = local(state["momentum"])
+        if rotating and old is not None and new is not None:
+            coordinates = raised(momentum)
+            momentum.copy_(rotated(coordinates, local(old), local(new), tall=rule.tall))
         elif self.group["refresh"] == "reset":
-            state["momentum"].zero_()
+            momentum.zero_()
 
-    def _drawn(self, matrix: Tensor) -> Tensor:
-        """Return the subspace of the last refresh, drawn from its own generator."""
+    def _drawn(self) -> Tensor:
+        """Return the subspace of the last refresh; what is random comes from its own generator."""
         rule = self.rule
+        if rule.projection in ("random", "srht", "uniform"):
+            kind = {"dtype": raised_dtype(self.grad.dtype), "device": self.grad.device}
+            matrix = torch.empty((), **kind).expand(rule.view)  # its shape is all that counts
+        else:
+            matrix = raised(whole(self.grad)).reshape(rule.view)
         generator = private_generator(self.group["seed"], self.ordinal, self.state["refreshed"])
         make = new_index if rule.momentum == "select" else new_basis
-        return make(rule.projection, matrix, rule.rank, generator)
+        subspace = make(rule.projection, matrix, rule.rank, generator)
+        return replicated(subspace, self.grad) if is_sharded(self.grad) else subspace
 
 
 def raised(values: Tensor) -> Tensor:
     """Return `values` in the dtype of the arithmetic: float32 for half precision."""
-    if values.dtype in (torch.float16, torch.bfloat16):
-        return values.float()
-    return values
+    return values.to(raised_dtype(values.dtype))
+
+
+def raised_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Dtype of the arithmetic: float32 for half precision, else the dtype itself."""
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

@@ -19,7 +19,8 @@ def subset_sums(rule: Rule, grad: Tensor) -> Tensor:
     if rule.partition == "each":
         return squares
     if rule.partition == "blocks":
-        sums = _blocks(rule, squares).sum(1)
+        one = rule.block == rule.size
+        sums = squares.sum().reshape(1) if one else _blocks(rule, squares).sum(1)
         if rule.mean:
             sums = sums / rule.block
             rest = rule.size % rule.block
@@ -31,51 +32,61 @@ def subset_sums(rule: Rule, grad: Tensor) -> Tensor:
     return sums / rule.block if rule.mean else sums
 
 
-def update(
-    rule: Rule, param: Tensor, grad: Tensor, sums: Tensor, state: dict[str, Any], hyper: Hyper
+def moved(
+    rule: Rule, param: Tensor, numerator: Tensor, sums: Tensor, state: dict[str, Any], hyper: Hyper
 ) -> Tensor:
-    """Advance `state` in place and return the new weight in the dtype of the arithmetic.
+    """Advance the second moment in place and return the new weight in the arithmetic's dtype.
 
     Parameters
     ----------
     rule : Rule
     param : Tensor
         The weight; not changed here.
-    grad : Tensor
-        The direction to descend along, in the dtype of the arithmetic.
+    numerator : Tensor
+        What to move along, in the shape of the weight.
     sums : Tensor
         As :func:`subset_sums` returns it.
     state : dict of str to Tensor
-        With the tensors of :meth:`Rule.state_layout`, and ``"basis"`` for every dense projection.
+        With the second moments of :meth:`Rule.state_layout`.
     hyper : Hyper
     """
-    numerator = _numerator(rule, grad, state, hyper)
     step = _scaled(rule, numerator, _inverse_denominator(rule, sums, state, hyper))
     weight = param.to(step.dtype) * (1 - hyper.lr * hyper.weight_decay)
     return weight - hyper.lr * step
 
 
-def _numerator(rule: Rule, grad: Tensor, state: dict[str, Any], hyper: Hyper) -> Tensor:
+def numerator(rule: Rule, grad: Tensor, state: dict[str, Any], hyper: Hyper) -> Tensor:
+    """Advance the momentum in place and return what to move along, in the shape of the weight.
+
+    Parameters
+    ----------
+    rule : Rule
+    grad : Tensor
+        The direction to descend along, in the dtype of the arithmetic.
+    state : dict of str to Tensor
+        With ``"momentum"``, and ``"index"`` or ``"basis"`` where there is a subspace.
+    hyper : Hyper
+    """
     if rule.momentum is None:
         return grad
     momentum, c1 = state["momentum"], hyper.correction1
     if rule.momentum == "ema":
-        return _averaged(momentum, grad, hyper.beta1) / c1
+        return averaged(momentum, grad, hyper.beta1) / c1
     # The complement keeps its plain gradient; only the reference code divides that as well.
     inner, outer = (1.0, c1) if rule.whole_numerator else (c1, 1.0)
     g = grad.reshape(rule.view)
     if rule.momentum == "select":
-        kept = _averaged(momentum, picked(g, state["index"], rule.tall), hyper.beta1)
+        kept = averaged(momentum, picked(g, state["index"], rule.tall), hyper.beta1)
         u = spread(g, state["index"], kept / inner, rule.tall)
     else:
         basis = state["basis"]
         q = g @ basis if rule.tall else basis.mT @ g
-        difference = _averaged(momentum, q, hyper.beta1) / inner - q
+        difference = averaged(momentum, q, hyper.beta1) / inner - q
         u = g + (difference @ basis.mT if rule.tall else basis @ difference)
     return (u / outer).reshape(rule.shape)
 
 
-def _averaged(momentum: Tensor, new: Tensor, beta1: float) -> Tensor:
+def averaged(momentum: Tensor, new: Tensor, beta1: float) -> Tensor:
     """Advance the moving average in place; return it before it is rounded for storage."""
     average = momentum.to(new.dtype) * beta1 + new * (1 - beta1)
     momentum.copy_(average)
@@ -93,7 +104,7 @@ def _inverse_denominator(
     else:
         v.mul_(hyper.beta2).add_(sums * (1 - hyper.beta2))
     if rule.amsgrad:
-        v = torch.maximum(state["max_second_moment"], v, out=state["max_second_moment"])
+        v = state["max_second_moment"].copy_(torch.maximum(state["max_second_moment"], v))
     denominator = (v / hyper.correction2).sqrt() + hyper.eps
     # Only with eps=0 and no gradient so far: such a subset does not move.
     return torch.where(denominator == 0, torch.zeros_like(denominator), 1 / denominator)
@@ -104,6 +115,8 @@ def _scaled(rule: Rule, u: Tensor, inverse: Tensor | None) -> Tensor:
         return u
     if rule.partition == "each":
         return u * inverse
+    if rule.block == rule.size and rule.partition == "blocks":
+        return u * inverse.reshape(())
     if rule.partition == "blocks":
         scaled = _blocks(rule, u) * inverse[:, None]
         return scaled.reshape(-1)[: rule.size].reshape(rule.shape)

@@ -143,9 +143,7 @@ def _range_finder(wide: Tensor, rank: int, generator: torch.Generator) -> Tensor
     return q @ _leading_eigenvectors(small @ small.mT, rank)
 
 
-def rotated(
-    momentum: Tensor, old: Tensor, new: Tensor, *, tall: bool, shape: torch.Size | None = None
-) -> Tensor:
+def rotated(momentum: Tensor, old: Tensor, new: Tensor, *, tall: bool) -> Tensor:
     """Re-express `momentum` in a new subspace: ``P_new (P_old* L)``.
 
     Parameters
@@ -153,20 +151,20 @@ def rotated(
     momentum : Tensor
         Coordinates in the old subspace.
     old, new : Tensor
-        Bases of shape (..., s, r), or indices of shape (..., r).
+        Bases of shape (..., s, r), or ascending indices of shape (..., r).
     tall : bool
         Whether the matrix has at least as many rows as columns.
-    shape : torch.Size, optional
-        Shape of the matrix; needed for selections only.
     """
     if old.is_floating_point():
         turn = (old.mT @ new).to(momentum.dtype)
         return momentum @ turn if tall else turn.mT @ momentum
-    assert shape is not None
-    full = spread(
-        torch.zeros(shape, dtype=momentum.dtype, device=momentum.device), old, momentum, tall
-    )
-    return picked(full, new, tall)
+    # Where each new index stood among the old ones; those that are new start from zero.
+    place = torch.searchsorted(old, new).clamp_(max=old.shape[-1] - 1)
+    stayed = (old.gather(-1, place) == new).to(momentum.dtype)
+    shape = momentum.shape
+    if tall:
+        return momentum.gather(-2, place[..., :, None].expand(shape)) * stayed[..., :, None]
+    return momentum.gather(-1, place[..., None, :].expand(shape)) * stayed[..., None, :]
 
 
 def picked(matrix: Tensor, index: Tensor, tall: bool) -> Tensor:

@@ -13,12 +13,20 @@ from septet.testing._determinism import (
     assert_same_seed_same_checkpoint,
     assert_survives_kills,
 )
+from septet.testing._optimizers import (
+    OptimizerCase,
+    assert_optimizer_conforms,
+    optimizer_checks,
+)
 
 __all__ = [
+    "OptimizerCase",
     "assert_damage_is_caught",
+    "assert_optimizer_conforms",
     "assert_resume_is_exact",
     "assert_round_trip",
     "assert_same_seed_same_checkpoint",
     "assert_same_state",
     "assert_survives_kills",
+    "optimizer_checks",
 ]
