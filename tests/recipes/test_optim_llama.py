@@ -207,12 +207,13 @@ def small_state(method, rank=24):
         "adam-snsm": lambda m, n: max(m, n) + rank * (m + n),
         "lean-srht": lambda m, n: max(m, n) + rank * max(m, n),
         "lean-topk": lambda m, n: max(m, n) + rank * min(m, n) + rank,
+        "lean-gram": lambda m, n: max(m, n) + 16 * (m + n),
     }[method]
     return sum(kept(m, n) for m, n in linear) + (1 if method == "rmsprop-sn" else 2) * rest
 
 
 @pytest.mark.parametrize(
-    "method", ["adam", "adam-sn", "rmsprop-sn", "adam-snsm", "lean-srht", "lean-topk"]
+    "method", ["adam", "adam-sn", "rmsprop-sn", "adam-snsm", "lean-srht", "lean-topk", "lean-gram"]
 )
 def test_the_state_has_the_size_that_the_shapes_say(method):
     small = replace(SETTING, model="small", rank=24, context=4)

@@ -65,6 +65,7 @@ def _two(lr: float, lr_dense: float) -> tuple[Rates, ...]:
 _ADAM = {"betas": (0.9, 0.999), "eps": 1e-8}
 _TORCH_ADAM = {**_ADAM, "fused": True}
 _SUBSPACE = {**_ADAM, "projection": "svd"}
+_LEAN = {**_ADAM, "refresh": "rotate", "update_interval": 20}
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
@@ -78,27 +79,20 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "rmsprop-sn": Method(
             "RMSpropSN", RMSpropSN, _one(1e-2), (1e-2, 1e-2), {"beta2": 0.999, "eps": 1e-8}
         ),
-        "lean-topk": Method(
-            "AdamSNSM, top-k, rotated",
-            AdamSNSM,
-            _two(3e-2, 3e-2),
-            (3e-2, 3e-2),
-            {**_ADAM, "projection": "topk", "refresh": "rotate"},
-        ),
-        "lean-srht": Method(
-            "AdamSNSM, Hadamard, rotated",
-            AdamSNSM,
-            _two(3e-2, 3e-2),
-            (3e-2, 3e-2),
-            {**_ADAM, "projection": "srht", "refresh": "rotate"},
-        ),
-        "lean-svd": Method(
-            "AdamSNSM, rank 16, rotated",
-            AdamSNSM,
-            _two(3e-2, 3e-2),
-            (3e-2, 3e-2),
-            {**_SUBSPACE, "refresh": "rotate", "rank": 16},
-        ),
+        **{
+            f"lean-{projection}": Method(
+                f"AdamSNSM, {words}, rotated",
+                AdamSNSM,
+                _two(3e-2, 3e-2),
+                (3e-2, 3e-2),
+                {**_LEAN, "projection": projection, **more},
+            )
+            for projection, words, more in (
+                ("topk", "top rows", {}),
+                ("srht", "Hadamard", {}),
+                ("gram", "rank 16", {"rank": 16}),
+            )
+        },
         "adagrad": Method("Adagrad", torch.optim.Adagrad, _one(1e-2), (1e-2, 1e-2)),
         "adagrad-sn": Method("AdagradSN", AdagradSN, _one(1e-1), (1e-1, 1e-1)),
         "adagrad-norm": Method("AdagradNorm", AdagradNorm, _one(1.0), (1.0, 1.0)),
@@ -108,7 +102,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     }
 )
 MAIN = ("adam", "adam-two-rates", "adam-sn", "adam-sm", "adam-snsm", "rmsprop-sn")
-LEAN = ("lean-topk", "lean-srht", "lean-svd")
+LEAN = ("lean-topk", "lean-srht", "lean-gram")
 ADAGRAD = ("adagrad", "adagrad-sn", "adagrad-norm", "adagrad-snsm")
 
 

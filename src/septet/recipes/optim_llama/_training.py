@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from septet.optim import LeanOptimizer, scratch_bytes, state_bytes
 from septet.recipes.optim_llama._corpus import N_SYMBOLS, corpus
 from septet.recipes.optim_llama._methods import Rates, build
 from septet.recipes.optim_llama._model import SHAPES, Llama
@@ -66,7 +67,8 @@ def run_job(job: Job, folder: Path) -> dict[str, Any]:
     -------
     dict
         ``curve``: pairs of symbols seen and validation loss in nats per symbol; ``loss``: the last
-        of them, None if the run diverged; ``state_bytes``; ``step_seconds``: mean time of the
+        of them, None if the run diverged; ``state_bytes``; ``scratch_bytes``: buffers that a lean
+        optimizer keeps beside its state; ``step_seconds``: mean time of the
         optimizer's own step, refreshes included; ``seconds``.
     """
     setting = job.setting
@@ -123,16 +125,11 @@ def run_job(job: Job, folder: Path) -> dict[str, Any]:
     return {
         "curve": curve,
         "loss": None if diverged else curve[-1][1],
-        "state_bytes": _state_bytes(optimizer),
-        "scratch_bytes": 4 * max(p.numel() for p in model.parameters()),
+        "state_bytes": state_bytes(optimizer),
+        "scratch_bytes": scratch_bytes(optimizer) if isinstance(optimizer, LeanOptimizer) else 0,
         "step_seconds": clock.mean,
         "seconds": history[-1]["seconds"] if history else None,
     }
-
-
-def _state_bytes(optimizer: Optimizer) -> int:
-    tensors = [v for state in optimizer.state.values() for v in state.values()]
-    return sum(v.untyped_storage().nbytes() for v in tensors if torch.is_tensor(v))
 
 
 class _StepClock:

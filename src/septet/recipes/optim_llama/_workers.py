@@ -3,6 +3,7 @@
 import multiprocessing
 import multiprocessing.connection
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -69,6 +70,7 @@ def _n_cores() -> int:
 def _begin() -> None:
     """Use one thread, and end with the parent: a worker left over would write into its folder."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # outside of training, which saves first
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()

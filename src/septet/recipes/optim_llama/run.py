@@ -301,9 +301,13 @@ def _tuning_table(tuning: dict[str, list[Results]], title: str) -> Table:
     for method, tries in tuning.items():
         losses = [entry["loss"] for entry in tries]
         known = [loss for loss in losses if loss is not None]
+        tried = [entry["rates"][0] for entry in tries]
         for entry in tries:
-            chosen = "chosen" if known and entry["loss"] == min(known) else ""
-            rows.append([METHODS[method].label, *entry["rates"], _rounded(entry["loss"]), chosen])
+            note = ""
+            if known and entry["loss"] == min(known):
+                at_edge = entry["rates"][0] in (min(tried), max(tried))
+                note = "chosen, at the edge" if at_edge else "chosen"
+            rows.append([METHODS[method].label, *entry["rates"], _rounded(entry["loss"]), note])
     caption = "One seed that no comparison uses; an empty loss is a run that diverged."
     columns = ("optimizer", "rate", "rate of the rest", "loss, nats/byte", "")
     return Table(title, caption, columns, rows)
