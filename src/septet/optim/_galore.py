@@ -100,6 +100,7 @@ class GaLore(ExactOptimizer):
         checked_group(options, self.defaults, _FOREIGN, projections=DENSE)
         super().add_param_group(param_group)
 
+    @torch._disable_dynamo  # the refresh depends on the step count
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Take one step.
@@ -133,7 +134,10 @@ class GaLore(ExactOptimizer):
                     continue
                 name = parameter_name(group, number, place)
                 if grad.layout != torch.strided or grad.is_complex():
-                    raise RuntimeError(f"GaLore needs dense real gradients; see parameter {name}.")
+                    kind = "complex" if grad.is_complex() else "sparse"
+                    raise RuntimeError(
+                        f"the gradient of parameter {name} is {kind}, which GaLore does not support."
+                    )
                 if not all_finite([grad]):
                     raise FloatingPointError(
                         f"the gradient of parameter {name} is not finite; nothing was changed."
