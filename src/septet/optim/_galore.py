@@ -136,7 +136,7 @@ class GaLore(ExactOptimizer):
                 if grad.layout != torch.strided or grad.is_complex():
                     kind = "complex" if grad.is_complex() else "sparse"
                     raise RuntimeError(
-                        f"the gradient of parameter {name} is {kind}, which GaLore does not support."
+                        f"the gradient of parameter {name} is {kind}: GaLore does not support that."
                     )
                 if not all_finite([grad]):
                     raise FloatingPointError(

@@ -268,7 +268,8 @@ def ways_of_computing_agree(case: OptimizerCase) -> None:
             try:
                 other = case(others, **changed)
             except ValueError as error:
-                assert option in str(error), f"{option}={value} was refused without its name"
+                if option not in str(error):
+                    raise AssertionError(f"{option}={value} was refused without its name") from None
                 continue
             _advance(others, other, range(5))
             for p, q in zip(others, params, strict=True):
