@@ -1,7 +1,17 @@
 """Weights solved from linear constraints: prescribed spike trains, proofs where there are none."""
 
+from septet.spiking.constraint._capacity import CapacityCurve, capacity
 from septet.spiking.constraint._certificate import Certificate, UnreachableTargetsError
 from septet.spiking.constraint._learner import SpikeTrainLearner
+from septet.spiking.constraint._patterns import random_associations
 from septet.spiking.constraint._report import LearningReport
 
-__all__ = ["Certificate", "LearningReport", "SpikeTrainLearner", "UnreachableTargetsError"]
+__all__ = [
+    "CapacityCurve",
+    "Certificate",
+    "LearningReport",
+    "SpikeTrainLearner",
+    "UnreachableTargetsError",
+    "capacity",
+    "random_associations",
+]
