@@ -22,8 +22,8 @@ def papers() -> Iterator[str]:
     """Every claim: as published, where it is tested and what came out."""
     yield "# Paper index"
     yield ""
-    yield "Each claim is tested by the recipe that it stands under. The figures are those of the kept"
-    yield "runs at the scale named; a claim without one was not run there."
+    yield "Each claim is tested by the recipe that it stands under. The figures are those of the"
+    yield "kept runs at the scale named; a claim without one was not run there."
     for name in recipes.names():
         recipe = recipes.load(name)
         kept = newest(name)
@@ -67,7 +67,8 @@ def benchmarks() -> Iterator[str]:
     """Every kept benchmark, a table each."""
     yield "# Benchmarks"
     yield ""
-    yield "Each table comes from one run in which all ways took turns; `septet bench NAME` repeats it."
+    yield "Each table comes from one run in which all ways took turns. `septet bench NAME` makes it"
+    yield "anew."
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.json")):
         kept = json.loads(path.read_text("utf-8"))
         here = kept["environment"]
