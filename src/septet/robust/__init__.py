@@ -3,6 +3,10 @@
 Importing this package needs neither torch nor numba; what trains networks loads on first use.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from septet._core.extras import needs
 from septet.robust._afr import AFRClassifier
 from septet.robust._compare import Comparison, compare_models
 from septet.robust._dfr import DFRClassifier
@@ -20,18 +24,29 @@ from septet.robust._logit_adjusted import LogitAdjustedClassifier
 from septet.robust._planner import LabelPlan, infer_groups, suggest_labels
 from septet.robust._report import group_report, worst_group_accuracy
 from septet.robust._scorer import WorstGroupScorer
+from septet.robust._search import GroupSearchCV
+from septet.robust._split import CRISSplit, cris_split, pseudo_groups, sample_labels
 from septet.robust._tau_norm import TauNormClassifier
+
+if TYPE_CHECKING:
+    from septet.robust._features import extract_features, retrain_head
+    from septet.robust._losses import CVaRLoss, GroupDROLoss
+    from septet.robust._samplers import group_balanced_sampler
 
 __all__ = [
     "AFRClassifier",
+    "CRISSplit",
+    "CVaRLoss",
     "Comparison",
     "DFRClassifier",
     "ERMClassifier",
     "GroupBalancedClassifier",
     "GroupDROClassifier",
     "GroupDROClassifierCV",
+    "GroupDROLoss",
     "GroupReport",
     "GroupRow",
+    "GroupSearchCV",
     "LabelPlan",
     "LinearHead",
     "LogitAdjustedClassifier",
@@ -40,9 +55,35 @@ __all__ = [
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "compare_models",
+    "cris_split",
+    "extract_features",
+    "group_balanced_sampler",
     "group_report",
     "infer_groups",
+    "pseudo_groups",
+    "retrain_head",
+    "sample_labels",
     "suggest_labels",
     "wilson_interval",
     "worst_group_accuracy",
 ]
+
+# what needs torch, and where it lies
+_TORCH = {
+    "CVaRLoss": "_losses",
+    "GroupDROLoss": "_losses",
+    "extract_features": "_features",
+    "group_balanced_sampler": "_samplers",
+    "retrain_head": "_features",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _TORCH:
+        raise AttributeError(f"module 'septet.robust' has no attribute {name!r}")
+    needs("torch", extra="torch", purpose=f"septet.robust.{name}")
+    return getattr(import_module(f"septet.robust.{_TORCH[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
