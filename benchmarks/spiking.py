@@ -83,7 +83,7 @@ def counted(spikes: Any, weights: Any, step: Callable[[Any], Any]) -> np.ndarray
 
 
 def snntorch_layer(inputs: SpikeBatch, weights: np.ndarray) -> Callable[[], np.ndarray]:
-    """snnTorch's neuron with synaptic current; its sampled kernel is exactly ours."""
+    """The neuron of snnTorch with synaptic current; its sampled kernel is exactly ours."""
     import snntorch
     import torch
 
@@ -200,7 +200,7 @@ def precise_neuron() -> list[dict[str, Any]]:
     lif, weights = LIF(), np.random.default_rng(0).normal(0.01, 0.06, 500)
     inputs, _ = random_associations(1, 500, 0, random_state=1)
     nest.ResetKernel()
-    nest.set_verbosity("M_ERROR")
+    nest.verbosity = nest.VerbosityLevel.ERROR
     # exponential currents in pA into 1 pF: the potential rises by current over capacity
     neuron = nest.Create(
         "iaf_psc_exp_ps",
@@ -222,7 +222,7 @@ def precise_neuron() -> list[dict[str, Any]]:
     same = theirs.size == ours.size
     return [
         {
-            "what": "spikes of one neuron with 500 inputs",
+            "what": f"{ours.size} spikes of one neuron with 500 inputs",
             "ours": EXACT,
             "peer": "NEST iaf_psc_exp_ps",
             "largest error (ms)": float(np.abs(theirs - ours).max()) if same else None,

@@ -5,6 +5,7 @@ from septet.spiking.constraint._certificate import Certificate, UnreachableTarge
 from septet.spiking.constraint._learner import SpikeTrainLearner
 from septet.spiking.constraint._patterns import random_associations
 from septet.spiking.constraint._report import LearningReport
+from septet.spiking.constraint._robustness import maximise_margin, noise_recall, tolerated_noise
 
 __all__ = [
     "CapacityCurve",
@@ -13,5 +14,8 @@ __all__ = [
     "SpikeTrainLearner",
     "UnreachableTargetsError",
     "capacity",
+    "maximise_margin",
+    "noise_recall",
     "random_associations",
+    "tolerated_noise",
 ]

@@ -7,8 +7,8 @@ from septet._core import checks
 from septet._core.random import RandomState, generator
 from septet.spiking.neurons import SpikeBatch
 
-# No desired spike before this time in ms, by when inputs have built up a potential, nor in the last.
-_EARLIEST, _LEFT_AT_END = 30.0, 1.0
+# Desired spikes keep so many ms from the start, where there is no potential yet, and from the end.
+_FROM_START, _FROM_END = 30.0, 1.0
 
 
 def random_associations(
@@ -65,11 +65,11 @@ def random_associations(
     duration = checks.number("duration", duration, above=0.0)
     input_rate = checks.number("input_rate", input_rate, low=0.0)
     min_spacing = checks.number("min_spacing", min_spacing, low=0.0)
-    free = duration - _LEFT_AT_END - _EARLIEST - max(n_spikes - 1, 0) * min_spacing
+    free = duration - _FROM_END - _FROM_START - max(n_spikes - 1, 0) * min_spacing
     if free < 0 and n_spikes:
         raise ValueError(
             f"{n_spikes} desired spikes {min_spacing:g} ms apart do not fit between "
-            f"{_EARLIEST:g} ms and {duration - _LEFT_AT_END:g} ms."
+            f"{_FROM_START:g} ms and {duration - _FROM_END:g} ms."
         )
     rng = generator(random_state)
     patterns, targets = [], []
@@ -79,6 +79,6 @@ def random_associations(
         patterns.append((times, np.repeat(np.arange(n_inputs), count)))
         # uniform over all trains that keep the distance: taken out here, put back below
         squeezed = np.sort(rng.uniform(0.0, max(free, 0.0), n_spikes))
-        targets.append(_EARLIEST + squeezed + min_spacing * np.arange(n_spikes))
+        targets.append(_FROM_START + squeezed + min_spacing * np.arange(n_spikes))
     inputs = SpikeBatch.from_pairs(patterns, n_units=n_inputs, duration=duration, sort=True)
     return inputs, targets

@@ -2,8 +2,10 @@
 
 from septet.spiking.neurons._batch import SpikeBatch
 from septet.spiking.neurons._events import from_aer, from_events, to_aer, to_events
+from septet.spiking.neurons._export import from_nir, load_layer, save_layer, to_nir
 from septet.spiking.neurons._lif import LIF
 from septet.spiking.neurons._metrics import coincidence, van_rossum, victor_purpura
+from septet.spiking.neurons._plot import plot_potential, plot_raster
 from septet.spiking.neurons._simulate import SpikeStorm, simulate
 from septet.spiking.neurons._traces import potential, psp
 
@@ -14,11 +16,17 @@ __all__ = [
     "coincidence",
     "from_aer",
     "from_events",
+    "from_nir",
+    "load_layer",
+    "plot_potential",
+    "plot_raster",
     "potential",
     "psp",
+    "save_layer",
     "simulate",
     "to_aer",
     "to_events",
+    "to_nir",
     "van_rossum",
     "victor_purpura",
 ]
