@@ -9,6 +9,7 @@ from septet.spiking.constraint import (
     capacity,
     maximise_margin,
     noise_recall,
+    plot_capacity,
     random_associations,
     tolerated_noise,
 )
@@ -17,6 +18,7 @@ from septet.spiking.neurons import (
     SpikeBatch,
     SpikeStorm,
     coincidence,
+    format_spikes,
     from_aer,
     from_events,
     from_nir,
@@ -25,6 +27,7 @@ from septet.spiking.neurons import (
     plot_raster,
     potential,
     psp,
+    read_spikes,
     save_layer,
     simulate,
     to_aer,
@@ -32,6 +35,7 @@ from septet.spiking.neurons import (
     to_nir,
     van_rossum,
     victor_purpura,
+    write_spikes,
 )
 
 __all__ = [
@@ -45,17 +49,20 @@ __all__ = [
     "UnreachableTargetsError",
     "capacity",
     "coincidence",
+    "format_spikes",
     "from_aer",
     "from_events",
     "from_nir",
     "load_layer",
     "maximise_margin",
     "noise_recall",
+    "plot_capacity",
     "plot_potential",
     "plot_raster",
     "potential",
     "psp",
     "random_associations",
+    "read_spikes",
     "save_layer",
     "simulate",
     "to_aer",
@@ -64,4 +71,5 @@ __all__ = [
     "tolerated_noise",
     "van_rossum",
     "victor_purpura",
+    "write_spikes",
 ]

@@ -3,6 +3,7 @@
 from septet.spiking.neurons._batch import SpikeBatch
 from septet.spiking.neurons._events import from_aer, from_events, to_aer, to_events
 from septet.spiking.neurons._export import from_nir, load_layer, save_layer, to_nir
+from septet.spiking.neurons._files import format_spikes, read_spikes, write_spikes
 from septet.spiking.neurons._lif import LIF
 from septet.spiking.neurons._metrics import coincidence, van_rossum, victor_purpura
 from septet.spiking.neurons._plot import plot_potential, plot_raster
@@ -14,6 +15,7 @@ __all__ = [
     "SpikeBatch",
     "SpikeStorm",
     "coincidence",
+    "format_spikes",
     "from_aer",
     "from_events",
     "from_nir",
@@ -22,6 +24,7 @@ __all__ = [
     "plot_raster",
     "potential",
     "psp",
+    "read_spikes",
     "save_layer",
     "simulate",
     "to_aer",
@@ -29,4 +32,5 @@ __all__ = [
     "to_nir",
     "van_rossum",
     "victor_purpura",
+    "write_spikes",
 ]
