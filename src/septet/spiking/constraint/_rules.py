@@ -126,7 +126,8 @@ class RuleLearner(BaseEstimator):
     --------
     >>> from septet.spiking import RuleLearner, SpikeBatch
     >>> inputs = SpikeBatch.from_lists([[[0.0], [4.0], [18.0]]], duration=40.0)
-    >>> rule = RuleLearner("fp", random_state=0).fit(inputs, [[8.0, 25.0]])
+    >>> rule = RuleLearner("fp", learning_rate=0.01, random_state=0)
+    >>> rule = rule.fit(inputs, [[8.0, 25.0]])
     >>> bool(rule.converged_), rule.predict(inputs).n_spikes
     (True, 2)
     """
