@@ -3,6 +3,7 @@
 from septet.spiking.constraint import (
     Certificate,
     LearningReport,
+    RuleLearner,
     SpikeTrainLearner,
     UnreachableTargetsError,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "LIF",
     "Certificate",
     "LearningReport",
+    "RuleLearner",
     "SpikeBatch",
     "SpikeStorm",
     "SpikeTrainLearner",
