@@ -19,9 +19,9 @@ ALPHAS = (1.0, 0.1, 0.01)
 
 def test_the_search_agrees_with_the_faster_one_for_the_same_head():
     X, y, a = spurious(300, 4)
-    slow = GroupSearchCV(
-        GroupDROClassifier(tol=1e-9), {"alpha": ALPHAS}, cv=3, random_state=0
-    ).fit(X, y, groups=a)
+    slow = GroupSearchCV(GroupDROClassifier(tol=1e-9), {"alpha": ALPHAS}, cv=3, random_state=0).fit(
+        X, y, groups=a
+    )
     fast = GroupDROClassifierCV(ALPHAS, cv=3, random_state=0, tol=1e-9).fit(X, y, groups=a)
     np.testing.assert_array_equal(slow.selection_accuracy_, fast.selection_accuracy_)
     np.testing.assert_allclose(slow.selection_loss_, fast.selection_loss_, atol=1e-5)
