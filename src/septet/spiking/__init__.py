@@ -9,6 +9,9 @@ from septet.spiking.constraint import (
 )
 from septet.spiking.neurons import (
     LIF,
+    GaussianReceptiveFieldEncoder,
+    LatencyEncoder,
+    PoissonEncoder,
     SpikeBatch,
     SpikeStorm,
     coincidence,
@@ -26,7 +29,10 @@ from septet.spiking.neurons import (
 __all__ = [
     "LIF",
     "Certificate",
+    "GaussianReceptiveFieldEncoder",
+    "LatencyEncoder",
     "LearningReport",
+    "PoissonEncoder",
     "RuleLearner",
     "SpikeBatch",
     "SpikeStorm",
