@@ -15,6 +15,7 @@ from septet import robust
 # smaller than the defaults where that only saves time
 ESTIMATORS = [
     robust.AFRClassifier(),
+    robust.CRISClassifier(head=robust.GroupDROClassifier()),
     robust.DFRClassifier(Cs=(1.0, 0.1), n_refits=2),
     robust.ERMClassifier(),
     robust.GroupBalancedClassifier(),

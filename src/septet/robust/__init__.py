@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from septet._core.extras import needs
 from septet.robust._afr import AFRClassifier
 from septet.robust._compare import Comparison, compare_models
+from septet.robust._composite import GroupedImages, digits_on_photographs
+from septet.robust._cris import CRISClassifier
 from septet.robust._dfr import DFRClassifier
 from septet.robust._erm import ERMClassifier, GroupBalancedClassifier
 from septet.robust._fixed_head import LinearHead
@@ -29,12 +31,15 @@ from septet.robust._split import CRISSplit, cris_split, pseudo_groups, sample_la
 from septet.robust._tau_norm import TauNormClassifier
 
 if TYPE_CHECKING:
-    from septet.robust._features import extract_features, retrain_head
+    from septet.robust._features import extract_features, predict_rows, retrain_head
     from septet.robust._losses import CVaRLoss, GroupDROLoss
+    from septet.robust._network import NetworkSettings, fit_jtt, fit_network, upweighted_rows
+    from septet.robust._network_features import NetworkFeatures
     from septet.robust._samplers import group_balanced_sampler
 
 __all__ = [
     "AFRClassifier",
+    "CRISClassifier",
     "CRISSplit",
     "CVaRLoss",
     "Comparison",
@@ -47,23 +52,31 @@ __all__ = [
     "GroupReport",
     "GroupRow",
     "GroupSearchCV",
+    "GroupedImages",
     "LabelPlan",
     "LinearHead",
     "LogitAdjustedClassifier",
+    "NetworkFeatures",
+    "NetworkSettings",
     "TauNormClassifier",
     "WorstGroupScorer",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
     "compare_models",
     "cris_split",
+    "digits_on_photographs",
     "extract_features",
+    "fit_jtt",
+    "fit_network",
     "group_balanced_sampler",
     "group_report",
     "infer_groups",
+    "predict_rows",
     "pseudo_groups",
     "retrain_head",
     "sample_labels",
     "suggest_labels",
+    "upweighted_rows",
     "wilson_interval",
     "worst_group_accuracy",
 ]
@@ -72,9 +85,15 @@ __all__ = [
 _TORCH = {
     "CVaRLoss": "_losses",
     "GroupDROLoss": "_losses",
+    "NetworkFeatures": "_network_features",
+    "NetworkSettings": "_network",
     "extract_features": "_features",
+    "fit_jtt": "_network",
+    "fit_network": "_network",
     "group_balanced_sampler": "_samplers",
+    "predict_rows": "_features",
     "retrain_head": "_features",
+    "upweighted_rows": "_network",
 }
 
 

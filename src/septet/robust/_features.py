@@ -9,15 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import clone
-from sklearn.utils.validation import has_fit_parameter
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from septet._core import checks
 from septet._core.files import PathLike
 from septet.robust._fitting import standardization
-from septet.robust._fixed_head import LinearHead, full_rows
+from septet.robust._fixed_head import LinearHead, fit_head, full_rows, rescale, unscale
 from septet.robust._group_dro_cv import GroupDROClassifierCV
 from septet.robust._head_problem import FloatArray
 from septet.robust._linear_head import LinearHeadBase
@@ -125,14 +123,13 @@ def extract_features(
     layer = find_head(model, head)
     caught: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, arguments: caught.append(arguments[0]))
-    place = next((t.device for t in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    n, done = _count(X), 0
+    n, done = count_rows(X), 0
     features: NDArray[np.float32] | None = None
     try:
         with frozen(model), torch.inference_mode():
             for batch in _batches(X, batch_size):
                 caught.clear()
-                _call(model, _to(batch, place))
+                call(model, _to(batch, model))
                 if len(caught) != 1:
                     raise ValueError(
                         f"head {head!r} must run once per forward pass; it ran {len(caught)} times."
@@ -238,43 +235,11 @@ def retrain_head(
         classifier if classifier is not None else GroupDROClassifierCV(),
         (features - center) / scale,
         labels,
-        groups,
+        {"groups": groups},
         present=rescale(head_of(model, head), center, scale),
     )
     write_head(layer, *unscale(*full_rows(fitted), center, scale))
     return fitted
-
-
-def fit_head(
-    classifier: LinearHeadBase,
-    features: FloatArray,
-    y: ArrayLike,
-    groups: ArrayLike | None,
-    *,
-    present: LinearHead | None = None,
-    **more: Any,
-) -> LinearHeadBase:
-    """Clone and fit a classifier, handing it groups and the present head if it has use for them."""
-    fitted = clone(classifier)
-    if present is not None and fitted.get_params().get("head", present) is None:
-        fitted.set_params(head=present)
-    given = {"groups": groups, **more}
-    passed = {k: v for k, v in given.items() if v is not None and has_fit_parameter(fitted, k)}
-    return fitted.fit(features, y, **passed)
-
-
-def rescale(head: LinearHead, center: FloatArray, scale: FloatArray) -> LinearHead:
-    """Return the head that does to standardised features what `head` does to the features."""
-    rows, bias = full_rows(head)
-    return LinearHead(rows * scale, bias + rows @ center, head.classes_).fit()
-
-
-def unscale(
-    rows: FloatArray, bias: FloatArray, center: FloatArray, scale: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Turn a head for standardised features into one for the features as they are."""
-    rows = rows / scale
-    return rows, bias - rows @ center
 
 
 @torch.no_grad()
@@ -291,7 +256,57 @@ def write_head(layer: nn.Linear, rows: FloatArray, bias: FloatArray) -> None:
     layer.weight.copy_(torch.as_tensor(rows))
 
 
-def _count(X: Inputs) -> int:
+def predict_rows(model: nn.Module, X: Inputs, *, batch_size: int = 256) -> NDArray[np.int64]:
+    """Return the number of the largest output for every row, from the model in evaluation mode.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Network that maps rows to K logits; it is afterwards as it was.
+    X : Tensor, ndarray, mapping of str to Tensor, or Dataset
+        Rows; see `extract_features`.
+    batch_size : int, default 256
+        Rows per forward pass.
+
+    Returns
+    -------
+    ndarray of shape (n,), int64
+        Numbers from 0 to K - 1.
+
+    Examples
+    --------
+    >>> predict_rows(nn.Identity(), torch.tensor([[0.1, 0.9], [3.0, 2.0]])).tolist()
+    [1, 0]
+    """
+    with frozen(model), torch.inference_mode():
+        parts = [
+            call(model, _to(batch, model)).argmax(dim=1).cpu() for batch in _batches(X, batch_size)
+        ]
+    return torch.cat(parts).numpy()
+
+
+def take_rows(X: Inputs, index: Tensor, model: nn.Module) -> Any:
+    """Return some rows as tensors on the model's device; numbers take the precision of the model.
+
+    Raises
+    ------
+    TypeError
+        If X is a Dataset, whose rows come in an order of their own.
+    """
+    if isinstance(X, Dataset):
+        raise TypeError("training needs X as an array, a Tensor or a mapping of these.")
+    if isinstance(X, Mapping):
+        return {name: _tensor(values[index], model) for name, values in X.items()}
+    return _tensor(X[index] if isinstance(X, Tensor) else X[index.numpy()], model)
+
+
+def place_of(model: nn.Module) -> torch.device:
+    """Device of the model's first parameter or buffer."""
+    tensors = (*model.parameters(), *model.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def count_rows(X: Inputs) -> int:
     if isinstance(X, Mapping):
         return len(next(iter(X.values())))
     return len(X)  # pyrefly: ignore[bad-argument-type] - datasets of this kind have a length
@@ -302,21 +317,30 @@ def _batches(X: Inputs, batch_size: int) -> Iterator[Any]:
         for batch in DataLoader(X, batch_size=batch_size):
             yield batch[0] if isinstance(batch, Sequence) else batch
         return
-    for start in range(0, _count(X), batch_size):
+    for start in range(0, count_rows(X), batch_size):
         part = slice(start, start + batch_size)
         if isinstance(X, Mapping):
             yield {name: values[part] for name, values in X.items()}
         else:
-            yield torch.as_tensor(X[part])
+            yield X[part]
 
 
-def _to(batch: Any, device: torch.device) -> Any:
+def _to(batch: Any, model: nn.Module) -> Any:
     if isinstance(batch, Mapping):
-        return {name: values.to(device) for name, values in batch.items()}
-    return batch.to(device)
+        return {name: _tensor(values, model) for name, values in batch.items()}
+    return _tensor(batch, model)
 
 
-def _call(model: nn.Module, batch: Any) -> Any:
+def _tensor(values: Any, model: nn.Module) -> Tensor:
+    tensor = torch.as_tensor(values)
+    if tensor.is_floating_point():
+        wanted = next((p.dtype for p in model.parameters() if p.is_floating_point()), tensor.dtype)
+        tensor = tensor.to(wanted)
+    return tensor.to(place_of(model))
+
+
+def call(model: nn.Module, batch: Any) -> Any:
+    """Run the model on a batch; a mapping is passed by keyword."""
     return model(**batch) if isinstance(batch, Mapping) else model(batch)
 
 

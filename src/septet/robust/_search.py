@@ -52,7 +52,7 @@ class GroupSearchCV(LinearHeadBase):
     unknown_group : object, default -1
         Label that means unknown, besides ``None``, NaN and ``NA``.
     random_state : int, numpy.random.Generator or None, default None
-        Which rows are held out.
+        Which rows are held out; also the seed of an estimator that has none of its own.
 
     Attributes
     ----------
@@ -149,7 +149,9 @@ class GroupSearchCV(LinearHeadBase):
         if sample_weight is not None:
             data["sample_weight"] = rows.weight
         labels = self.classes_[rows.y]
-        splits = make_splits(self.cv, rows, generator(self.random_state))
+        rng = generator(self.random_state)
+        splits = make_splits(self.cv, rows, rng)
+        self._seed = int(rng.integers(1 << 31))
         if not self.refit and len(splits) != 1:
             raise ValueError(f"refit=False needs a single split; cv gives {len(splits)}.")
         right = np.zeros((len(self.candidates_), len(rows.table.keys)))
@@ -186,20 +188,23 @@ class GroupSearchCV(LinearHeadBase):
     ) -> Any:
         """Fit a head with some settings on some rows that have weight."""
         index = index[rows.weight[index] > 0]
+        found = len(np.unique(rows.y[index]))
+        if found != len(self.classes_):
+            raise ValueError(
+                f"a split fits on {found} of {len(self.classes_)} classes; use fewer folds or hold "
+                "out less."
+            )
         base = ERMClassifier() if self.estimator is None else clone(self.estimator)
         head = base.set_params(**settings)
+        # every candidate meets the same draws
+        if head.get_params().get("random_state", 0) is None:
+            head.set_params(random_state=self._seed)
         passed = {
             name: _take(values, index)
             for name, values in data.items()
             if values is not None and has_fit_parameter(head, name)
         }
-        head.fit(rows.X[index], labels[index], **passed)
-        if len(head.classes_) != len(self.classes_):
-            raise ValueError(
-                f"a split fits on {len(head.classes_)} of {len(self.classes_)} classes; use fewer "
-                "folds or hold out less."
-            )
-        return head
+        return head.fit(rows.X[index], labels[index], **passed)
 
 
 def _take(values: Any, index: np.ndarray) -> Any:

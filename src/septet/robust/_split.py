@@ -104,10 +104,6 @@ def cris_split(
     >>> len(split.phase_one), len(split.retraining)
     (8, 8)
     """
-    p = checks.number("retrain_fraction", retrain_fraction, above=0, high=1)
-    selecting = checks.number("selection_fraction", selection_fraction, low=0, below=1)
-    validating = checks.number("validation_fraction", validation_fraction, low=0, below=1)
-    rng = generator(random_state)
     if groups is None and group_membership is None:
         raise ValueError(
             "no group labels were given: pass groups for at least some rows (-1 where unknown), or "
@@ -120,6 +116,35 @@ def cris_split(
         cross_with_label=cross_with_label,
         unknown_group=unknown_group,
     )
+    split = split_table(
+        table,
+        y,
+        retrain_fraction=retrain_fraction,
+        selection_fraction=selection_fraction,
+        validation_fraction=validation_fraction,
+        rng=generator(random_state),
+    )
+    if not split.phase_one.size:
+        raise ValueError(
+            "no row is left to train the network: lower retrain_fraction (it is "
+            f"{retrain_fraction:g}) or add rows without group label."
+        )
+    return split
+
+
+def split_table(
+    table: GroupTable,
+    y: ArrayLike,
+    *,
+    retrain_fraction: float,
+    selection_fraction: float,
+    validation_fraction: float,
+    rng: np.random.Generator,
+) -> CRISSplit:
+    """Do what `cris_split` says, for groups that were read; perhaps no row trains the network."""
+    p = checks.number("retrain_fraction", retrain_fraction, above=0, high=1)
+    selecting = checks.number("selection_fraction", selection_fraction, low=0, below=1)
+    validating = checks.number("validation_fraction", validation_fraction, low=0, below=1)
     codes = patterns(table)
     known = codes >= 0
     if not known.any():
@@ -137,11 +162,6 @@ def cris_split(
         classes = np.unique(np.asarray(y), return_inverse=True)[1]
         validation = stratified_holdout(np.where(known, -1, classes), validating, rng)
     phase_one = to_network | ~(known | validation)
-    if not phase_one.any():
-        raise ValueError(
-            "no row is left to train the network: lower retrain_fraction (it is "
-            f"{p:g}) or add rows without group label."
-        )
     return CRISSplit(
         phase_one=np.flatnonzero(phase_one),
         phase_one_selection=np.flatnonzero(validation),
@@ -276,5 +296,5 @@ def _warn_of_single(table: GroupTable) -> None:
             f"{single.size} group{'s have' if single.size > 1 else ' has'} one row only ({names}): "
             "it goes to retraining and cannot be validated.",
             SeptetWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

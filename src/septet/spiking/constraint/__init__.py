@@ -7,11 +7,13 @@ from septet.spiking.constraint._patterns import random_associations
 from septet.spiking.constraint._plot_capacity import plot_capacity
 from septet.spiking.constraint._report import LearningReport
 from septet.spiking.constraint._robustness import maximise_margin, noise_recall, tolerated_noise
+from septet.spiking.constraint._rules import RuleLearner
 
 __all__ = [
     "CapacityCurve",
     "Certificate",
     "LearningReport",
+    "RuleLearner",
     "SpikeTrainLearner",
     "UnreachableTargetsError",
     "capacity",

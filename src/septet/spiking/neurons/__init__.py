@@ -1,6 +1,11 @@
 """Leaky integrate-and-fire neurons: spike batches, exact simulation, distances between trains."""
 
 from septet.spiking.neurons._batch import SpikeBatch
+from septet.spiking.neurons._encoders import (
+    GaussianReceptiveFieldEncoder,
+    LatencyEncoder,
+    PoissonEncoder,
+)
 from septet.spiking.neurons._events import from_aer, from_events, to_aer, to_events
 from septet.spiking.neurons._export import from_nir, load_layer, save_layer, to_nir
 from septet.spiking.neurons._files import format_spikes, read_spikes, write_spikes
@@ -12,6 +17,9 @@ from septet.spiking.neurons._traces import potential, psp
 
 __all__ = [
     "LIF",
+    "GaussianReceptiveFieldEncoder",
+    "LatencyEncoder",
+    "PoissonEncoder",
     "SpikeBatch",
     "SpikeStorm",
     "coincidence",

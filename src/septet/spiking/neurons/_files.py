@@ -113,7 +113,9 @@ def read_spikes(
     }
     for i, (p, _, _) in enumerate(rows):
         if not 0 <= p < shape["n_patterns"]:
-            raise DataError(f"{path}: spike {i} is of pattern {p}; there are {shape['n_patterns']}.")
+            raise DataError(
+                f"{path}: spike {i} is of pattern {p}; there are {shape['n_patterns']}."
+            )
     patterns = [([], []) for _ in range(int(shape["n_patterns"]))]
     for p, t, unit in rows:
         patterns[p][0].append(t)
