@@ -12,7 +12,7 @@ from septet._core.files import PathLike, write_text
 from septet.spiking.neurons._batch import SpikeBatch
 
 _COLUMNS = ("pattern", "time", "unit")
-_SHAPE = {"n_patterns": int, "n_units": int, "duration": float}
+_SHAPE = ("n_patterns", "n_units", "duration")
 
 
 def format_spikes(spikes: SpikeBatch) -> str:
@@ -102,27 +102,23 @@ def read_spikes(
         )
         rows.append((int(p), _number(row["time"], path, i, "time"), int(unit)))
     given = {"n_patterns": n_patterns, "n_units": n_units, "duration": duration}
-    demanded = (
-        max((row[0] for row in rows), default=-1) + 1,
-        max((row[2] for row in rows), default=0) + 1,
-        math.ceil(max((row[1] for row in rows), default=1.0)) or 1,
-    )
-    shape = {
-        name: kind(given[name] if given[name] is not None else stated.get(name, least))
-        for (name, kind), least in zip(_SHAPE.items(), demanded, strict=True)
-    }
+    stated |= {name: value for name, value in given.items() if value is not None}
+    most = int(stated.get("n_patterns", max((p for p, _, _ in rows), default=-1) + 1))
+    units = int(stated.get("n_units", max((unit for _, _, unit in rows), default=0) + 1))
+    last = max((t for _, t, _ in rows), default=1.0)
     for i, (p, _, _) in enumerate(rows):
-        if not 0 <= p < shape["n_patterns"]:
-            raise DataError(
-                f"{path}: spike {i} is of pattern {p}; there are {shape['n_patterns']}."
-            )
-    patterns = [([], []) for _ in range(int(shape["n_patterns"]))]
+        if not 0 <= p < most:
+            raise DataError(f"{path}: spike {i} is of pattern {p}; there are {most}.")
+    patterns = [([], []) for _ in range(most)]
     for p, t, unit in rows:
         patterns[p][0].append(t)
         patterns[p][1].append(unit)
     try:
         return SpikeBatch.from_pairs(
-            patterns, n_units=int(shape["n_units"]), duration=shape["duration"], sort=True
+            patterns,
+            n_units=units,
+            duration=stated.get("duration", math.ceil(last) or 1.0),
+            sort=True,
         )
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
