@@ -1,6 +1,7 @@
 """Leaky integrate-and-fire neurons: spike batches, exact simulation, distances between trains."""
 
 from septet.spiking.neurons._batch import SpikeBatch
+from septet.spiking.neurons._convolution import SpikingConvolution
 from septet.spiking.neurons._encoders import (
     GaussianReceptiveFieldEncoder,
     LatencyEncoder,
@@ -22,6 +23,7 @@ __all__ = [
     "PoissonEncoder",
     "SpikeBatch",
     "SpikeStorm",
+    "SpikingConvolution",
     "coincidence",
     "format_spikes",
     "from_aer",
