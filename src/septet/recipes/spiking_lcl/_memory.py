@@ -19,8 +19,7 @@ Row = dict[str, Any]
 
 def exact(n_inputs: int, n_patterns: int, n_spikes: int, seeds: Sequence[int]) -> list[Row]:
     """Solve for all patterns at once and run the weights freely."""
-    random = random_associations(1, 20, 1, random_state=0)
-    SpikeTrainLearner().fit(*random)  # compile
+    SpikeTrainLearner().fit(*random_associations(2, 100, 2, random_state=0))  # compile
     rows = []
     for seed in seeds:
         inputs, targets = random_associations(n_patterns, n_inputs, n_spikes, random_state=seed)
@@ -58,7 +57,7 @@ def capacities(
         ]
     rows = []
     for name, value, changed in settings:
-        words = {"lif": None, "n_inputs": n_inputs, "n_spikes": 5} | changed
+        words: Row = {"lif": None, "n_inputs": n_inputs, "n_spikes": 5} | changed
         curve = capacity(**words, seeds=n_seeds, n_jobs=workers)
         rows.append(
             {

@@ -78,7 +78,7 @@ def grid(
         for patterns, spikes in tasks
         for seed in seeds
         for rule in ("lcl", *rules)
-        for rate in (RATES[rule] if rule in RATES else (None,))
+        for rate in RATES.get(rule, (None,))
     ]
     rows = Parallel(n_jobs=workers)(delayed(_warm)(run) for run in runs)
     return list(rows)
@@ -90,7 +90,7 @@ _compiled: set[str] = set()
 def _warm(run: tuple[Any, ...]) -> Row:
     """Compile a rule before its first run in this process, so that it is not timed."""
     if run[0] not in _compiled:
-        learn(run[0], run[1], 20, 1, 1, 0, 1.0, 2)
+        learn(run[0], run[1], 100, 2, 2, 0, 1.0, 2)
         _compiled.add(run[0])
     return learn(*run)
 
@@ -137,7 +137,7 @@ def best(rows: Iterable[Row], by: str) -> Row | None:
     by_rate: dict[float | None, list[Row]] = {}
     for row in rows:
         by_rate.setdefault(row["rate"], []).append(row)
-    found = []
+    found: list[Row] = []
     for rate, mine in by_rate.items():
         solved = [row for row in mine if row["epochs"] is not None]
         if solved:
@@ -150,4 +150,4 @@ def best(rows: Iterable[Row], by: str) -> Row | None:
                     "seconds": float(np.median([row["seconds"] for row in solved])),
                 }
             )
-    return min(found, key=lambda each: (-each["solved"], each[by]), default=None)
+    return min(found, key=lambda each: (-int(each["solved"]), each[by]), default=None)

@@ -7,7 +7,6 @@ from sklearn.base import clone
 from septet._core import checks
 from septet._core.errors import SeptetError
 from septet._core.random import RandomState, generator
-from septet.spiking.constraint._certificate import UnreachableTargetsError
 from septet.spiking.constraint._learner import SpikeTrainLearner
 from septet.spiking.constraint._targets import TargetTrains, check_targets
 from septet.spiking.neurons import LIF, SpikeBatch, simulate
@@ -34,7 +33,7 @@ def maximise_margin(
     :math:`a / \sigma`. So one number bounds what is borne with errors of at most `tol_ms`: the
     largest :math:`a` for which the constraints with margin :math:`a`, slope
     :math:`a / \mathrm{tol}` and a guard window of `tol_ms` have a solution. It is found by
-    bisection, ended from above by proofs of infeasibility.
+    bisection, ended from above by proofs of infeasibility, or where the solver finds no solution.
 
     Parameters
     ----------
@@ -98,12 +97,12 @@ def maximise_margin(
         tried = (low + high) / 2
         try:
             candidate = fitted(tried)
-        except UnreachableTargetsError:
+        except SeptetError:  # a proof that there is none, or the solver found none
             high = tried
             continue
         if candidate.exact_:
             best, low = candidate, tried
-        else:  # the solver ran out of rounds: no proof, but nothing to build on either
+        else:
             high = tried
     return best
 

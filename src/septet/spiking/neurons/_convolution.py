@@ -6,7 +6,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import Tags
+from sklearn.utils import Tags  # pyrefly: ignore[missing-module-attribute]
 from sklearn.utils.validation import check_is_fitted
 
 from septet._core import checks
@@ -17,7 +17,7 @@ from septet.spiking.neurons._simulate import simulate
 
 Floats = NDArray[np.float64]
 
-# Patterns that are cut into windows at once, and windows that filters and thresholds are taken from.
+# Patterns that are cut into windows at once, and windows that the filters are taken from.
 _AT_ONCE, _SAMPLED = 500, 20_000
 # Standard deviation, relative to that of all windows, below which a window shows nothing.
 _BLANK = 0.5
@@ -226,7 +226,7 @@ class SpikingConvolution(TransformerMixin, BaseEstimator):
         return height, width
 
     def __sklearn_tags__(self) -> Tags:
-        tags = super().__sklearn_tags__()
+        tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
         if tags.transformer_tags is not None:
             tags.transformer_tags.preserves_dtype = []  # the result is no array
         return tags
