@@ -67,6 +67,7 @@ def capacities(
                 "from": curve.interval[0],
                 "to": curve.interval[1],
                 "resolution": curve.resolution,
+                "seeds": curve.n_patterns.size,
                 "undecided": curve.undecided,
             }
         )

@@ -122,6 +122,7 @@ def ablation(
                     "rate": rate,
                     "seed": seed,
                     "epochs": report.epochs if report.exact else None,
+                    "most epochs": max_epochs,
                     "wrong trains": report.n_wrong_count,
                     "seconds": time.perf_counter() - start,
                 }
