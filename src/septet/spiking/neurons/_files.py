@@ -96,11 +96,16 @@ def read_spikes(
     if "time" not in (reader.fieldnames or ()):
         raise DataError(f"{path} has no column 'time'; its columns are {reader.fieldnames}.")
     rows = []
-    for i, row in enumerate(reader, start=2 + skipped):
+    for row in reader:
+        line = reader.line_num + skipped
         p, unit = (
-            _number(row.get(name, "0"), path, i, name, whole=True) for name in ("pattern", "unit")
+            _number(row.get(name, "0"), path, line, name, whole=True)
+            for name in ("pattern", "unit")
         )
-        rows.append((int(p), _number(row["time"], path, i, "time"), int(unit)))
+        t = _number(row["time"], path, line, "time")
+        if not 0 <= t < math.inf:
+            raise DataError(f"{path}, line {line}: time must be at least 0 and finite; got {t:g}.")
+        rows.append((int(p), t, int(unit)))
     given = {"n_patterns": n_patterns, "n_units": n_units, "duration": duration}
     stated |= {name: value for name, value in given.items() if value is not None}
     most = int(stated.get("n_patterns", max((p for p, _, _ in rows), default=-1) + 1))
