@@ -1,4 +1,4 @@
-"""Accuracy of spiking classifiers beside logistic regression, settings chosen on validation data."""
+"""Accuracy of spiking classifiers beside logistic regression; settings chosen on validation."""
 
 import time
 from collections.abc import Sequence

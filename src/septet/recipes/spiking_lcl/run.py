@@ -317,7 +317,7 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
         if results[name]:
             yield _table(
                 f"Classification: {name}",
-                "Mean and standard deviation over random splits; settings chosen on validation data.",
+                "Mean and standard deviation over random splits; settings chosen on validation.",
                 _classification.summary(results[name]),
             )
     yield _table(
