@@ -154,6 +154,18 @@ def seconds_ratio(results: Results) -> Measure:
     return Measure(min(ratios), n=len(ratios), peer=names)
 
 
+def hardest_epochs_ratio(results: Results) -> Measure:
+    """Epochs of the best tuned rule over ours at the largest load."""
+    ratios, names = _ratios(results, "epochs")
+    return Measure(ratios[-1], peer=names.rpartition("; ")[2])
+
+
+def hardest_seconds_ratio(results: Results) -> Measure:
+    """Seconds of the best tuned rule over ours at the largest load."""
+    ratios, names = _ratios(results, "seconds")
+    return Measure(ratios[-1], peer=names.rpartition("; ")[2])
+
+
 def step_ratio(results: Results) -> Measure:
     """Epochs with diagonal or uniform steps, whichever needs fewer, over those with exact ones.
 
