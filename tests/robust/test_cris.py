@@ -131,7 +131,7 @@ def test_every_rule_retrains_the_head_of_a_network(head, selection):
     model = CRISClassifier.from_module(
         trained, classifier=head, selection=selection, random_state=0
     ).fit(X, y, groups=known)
-    assert (model.predict(X) == y).mean() >= 0.6
+    assert (model.predict(X) == y).mean() > 0.5
     again = clone(model).fit(X, y, groups=known)
     np.testing.assert_array_equal(again.head_.coef_, model.head_.coef_)
 

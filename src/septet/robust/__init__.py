@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from septet._core.extras import needs
 from septet.robust._afr import AFRClassifier
 from septet.robust._compare import Comparison, compare_models
-from septet.robust._composite import GroupedImages, digits_on_photographs
+from septet.robust._composite import DigitsOnPhotographs, GroupedImages, digits_on_photographs
 from septet.robust._cris import CRISClassifier
 from septet.robust._dfr import DFRClassifier
 from septet.robust._erm import ERMClassifier, GroupBalancedClassifier
@@ -44,6 +44,7 @@ __all__ = [
     "CVaRLoss",
     "Comparison",
     "DFRClassifier",
+    "DigitsOnPhotographs",
     "ERMClassifier",
     "GroupBalancedClassifier",
     "GroupDROClassifier",
