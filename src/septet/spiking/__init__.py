@@ -3,11 +3,15 @@
 from septet.spiking.constraint import (
     Certificate,
     LearningReport,
+    RuleLearner,
     SpikeTrainLearner,
     UnreachableTargetsError,
 )
 from septet.spiking.neurons import (
     LIF,
+    GaussianReceptiveFieldEncoder,
+    LatencyEncoder,
+    PoissonEncoder,
     SpikeBatch,
     SpikeStorm,
     coincidence,
@@ -25,7 +29,11 @@ from septet.spiking.neurons import (
 __all__ = [
     "LIF",
     "Certificate",
+    "GaussianReceptiveFieldEncoder",
+    "LatencyEncoder",
     "LearningReport",
+    "PoissonEncoder",
+    "RuleLearner",
     "SpikeBatch",
     "SpikeStorm",
     "SpikeTrainLearner",
