@@ -114,10 +114,10 @@ def test_a_network_that_is_trained_already_keeps_everything_but_its_head():
         GroupSearchCV(GroupBalancedClassifier(), GRID, cv=3),
         GroupSearchCV(GroupBalancedClassifier(method="subsample"), GRID, cv=3),
         GroupSearchCV(ERMClassifier(), GRID, cv=3),
-        GroupSearchCV(AFRClassifier(), {"gamma": (4.0, 8.0)}, cv=3),
+        GroupSearchCV(AFRClassifier(), {"gamma": (0.5, 1.0)}, cv=3),
         GroupSearchCV(LogitAdjustedClassifier(), GRID, cv=3),
         DFRClassifier(Cs=(1.0, 0.1), n_refits=2),
-        AFRClassifier(alpha=0.1),
+        AFRClassifier(gamma=1.0, alpha=0.1),
         TauNormClassifier(),
     ],
     ids=lambda head: str(head)[:40],
@@ -197,8 +197,9 @@ def test_overlapping_groups_reach_the_head():
 
 def test_without_any_groups_the_classes_are_the_groups():
     X, y, _ = spurious(200, 3)
-    model = CRISClassifier(head=GroupDROClassifier(0.1)).fit(X, y)
-    assert model.groups_.tolist() == [0, 1]
+    model = CRISClassifier(head=GroupDROClassifier(0.1)).fit(X, 2 * y - 1)
+    assert model.groups_.tolist() == [-1, 1]
+    assert model.head_.groups_.tolist() == [-1, 1]
 
 
 def test_the_estimator_can_be_searched_and_pickled():
