@@ -13,6 +13,7 @@ from septet.robust._composite import DigitsOnPhotographs, GroupedImages, digits_
 from septet.robust._cris import CRISClassifier
 from septet.robust._dfr import DFRClassifier
 from septet.robust._erm import ERMClassifier, GroupBalancedClassifier
+from septet.robust._files import Rows, load_head, read_rows, save_head
 from septet.robust._fixed_head import LinearHead
 from septet.robust._group_dro import GroupDROClassifier
 from septet.robust._group_dro_cv import GroupDROClassifierCV
@@ -22,6 +23,7 @@ from septet.robust._intervals import (
     clopper_pearson_lower,
     wilson_interval,
 )
+from septet.robust._jobs import audit_file, compare_files, fit_file, predict_file
 from septet.robust._logit_adjusted import LogitAdjustedClassifier
 from septet.robust._planner import LabelPlan, infer_groups, suggest_labels
 from septet.robust._report import group_report, worst_group_accuracy
@@ -59,23 +61,31 @@ __all__ = [
     "LogitAdjustedClassifier",
     "NetworkFeatures",
     "NetworkSettings",
+    "Rows",
     "TauNormClassifier",
     "WorstGroupScorer",
+    "audit_file",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
+    "compare_files",
     "compare_models",
     "cris_split",
     "digits_on_photographs",
     "extract_features",
+    "fit_file",
     "fit_jtt",
     "fit_network",
     "group_balanced_sampler",
     "group_report",
     "infer_groups",
+    "load_head",
+    "predict_file",
     "predict_rows",
     "pseudo_groups",
+    "read_rows",
     "retrain_head",
     "sample_labels",
+    "save_head",
     "suggest_labels",
     "upweighted_rows",
     "wilson_interval",

@@ -207,7 +207,7 @@ def load_head(folder: PathLike) -> tuple[LinearHead, dict[str, Any]]:
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
