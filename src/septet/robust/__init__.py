@@ -8,6 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from septet._core.extras import needs
 from septet.robust._afr import AFRClassifier
+from septet.robust._benchmarks import (
+    Benchmark,
+    GroupedExamples,
+    load_celeba,
+    load_civilcomments,
+    load_multinli,
+    load_waterbirds,
+)
 from septet.robust._compare import Comparison, compare_models
 from septet.robust._composite import DigitsOnPhotographs, GroupedImages, digits_on_photographs
 from septet.robust._cris import CRISClassifier
@@ -41,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AFRClassifier",
+    "Benchmark",
     "CRISClassifier",
     "CRISSplit",
     "CVaRLoss",
@@ -55,6 +64,7 @@ __all__ = [
     "GroupReport",
     "GroupRow",
     "GroupSearchCV",
+    "GroupedExamples",
     "GroupedImages",
     "LabelPlan",
     "LinearHead",
@@ -78,7 +88,11 @@ __all__ = [
     "group_balanced_sampler",
     "group_report",
     "infer_groups",
+    "load_celeba",
+    "load_civilcomments",
     "load_head",
+    "load_multinli",
+    "load_waterbirds",
     "predict_file",
     "predict_rows",
     "pseudo_groups",
