@@ -92,6 +92,11 @@ def _fill(
         if np.sum((more / target - 1) ** 2) < np.sum((have / target - 1) ** 2):
             chosen[group] = True
             have = more
+    for group in order:  # a class of few groups can be nearer to its target with none of them
+        more = have + counts[group]
+        if (counts[group] > 0)[have == 0].any() and (more < counts.sum(axis=0)).all():
+            chosen[group] = True
+            have = more
     return chosen
 
 
