@@ -1,7 +1,10 @@
 """Weights solved from linear constraints: prescribed spike trains, proofs where there are none."""
 
 from septet.spiking.constraint._certificate import Certificate, UnreachableTargetsError
+from septet.spiking.constraint._classifier import SpikingClassifier
+from septet.spiking.constraint._counts import SpikeCountLearner, critical_thresholds
 from septet.spiking.constraint._learner import SpikeTrainLearner
+from septet.spiking.constraint._peaks import peak_potentials
 from septet.spiking.constraint._report import LearningReport
 from septet.spiking.constraint._rules import RuleLearner
 
@@ -9,6 +12,10 @@ __all__ = [
     "Certificate",
     "LearningReport",
     "RuleLearner",
+    "SpikeCountLearner",
     "SpikeTrainLearner",
+    "SpikingClassifier",
     "UnreachableTargetsError",
+    "critical_thresholds",
+    "peak_potentials",
 ]
