@@ -166,7 +166,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
         else:
             X, y = validate_data(self, X, y, dtype=np.float64)
             encoder = GaussianReceptiveFieldEncoder() if self.encoder is None else self.encoder
-            self.encoder_ = clone(encoder).fit(X, y)
+            self.encoder_: Any = clone(encoder).fit(X, y)
             inputs = self._encoded(X)
         check_classification_targets(y)
         self.classes_, codes = np.unique(y, return_inverse=True)

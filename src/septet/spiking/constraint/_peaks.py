@@ -17,6 +17,10 @@ Floats: TypeAlias = NDArray[np.float64]
 
 # A sweep that moves no potential by more than this (thresholds) was the last.
 _TOLERANCE = 1e-4
+# Standard deviation of the weights to begin with, in thresholds.
+_INITIAL = 1e-4
+# Without any weights there is no highest potential; equal ones put it where most inputs are.
+_START = 1e-6
 
 
 def peak_potentials(
@@ -93,13 +97,13 @@ def learn_peaks(
     Returns
     -------
     weights : ndarray of shape (n_neurons, n_units)
-        Starting from 0.
+        Starting from next to 0.
     errors : list of int
         Wrong answers met in each pass, before correction.
     """
     kernels = _kernels(lif, inputs, backend)
     n_patterns, n_neurons = fires.shape
-    weights = np.zeros((n_neurons, inputs.n_units))
+    weights = np.full((n_neurons, inputs.n_units), _START * lif.threshold)
     total, n_blocks = np.zeros_like(weights), 0
     rows = np.empty((min(block_size, n_patterns), inputs.n_units))
     errors: list[int] = []
