@@ -73,7 +73,7 @@ def critical_thresholds(
     >>> from septet.spiking import LIF, SpikeBatch, critical_thresholds
     >>> inputs = SpikeBatch.from_lists([[[0.0], [50.0]]], duration=100.0)
     >>> critical_thresholds(LIF(), inputs, [1.0, 0.5], 2).round(6)
-    array([1.      , 0.551391])
+    array([1.     , 0.59695])
     """
     checks.integer("n", n, low=1)
     surface = _Surface(_checked(lif), inputs, backend)
