@@ -113,6 +113,7 @@ def test_a_table_is_classified_beside_logistic_regression(task, tmp_path, capsys
         (["classify", "bad.csv"], cli.DATA, "no column 'label'"),
         (["classify", "bad.csv", "--label", "pattern"], cli.DATA, "line 3: time is no number: 'x'"),
         (["classify", "iris", "--hidden"], cli.USAGE, "needs images"),
+        (["classify", "iris", "--splits", "0"], cli.USAGE, "splits must be at least 1"),
         (["classify", "iriss"], cli.USAGE, "iriss"),
         (["memorise"], cli.USAGE, "Did you mean 'memorize'"),
     ],

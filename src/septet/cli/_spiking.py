@@ -267,6 +267,8 @@ def classify(
     """
     from septet.recipes.spiking_lcl import _classification as classification
 
+    if splits < 1:
+        raise ValueError(f"splits must be at least 1; got {splits}.")
     path = Path(data)
     if path.suffix == ".csv":
         X, y = _table(path, label)
