@@ -72,13 +72,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
     {
         "adam": Method("Adam", torch.optim.Adam, _one(3e-3), (3e-3, 3e-3), _TORCH_ADAM),
         "adam-two-rates": Method(
-            "Adam, two rates", torch.optim.Adam, _two(3e-3, 3e-2), (3e-3, 3e-2), _TORCH_ADAM
+            "Adam, two rates", torch.optim.Adam, _two(3e-3, 3e-2), (3e-3, 1.5e-2), _TORCH_ADAM
         ),
-        "adam-sn": Method("AdamSN", AdamSN, _one(3e-2), (3e-2, 3e-2), _ADAM),
-        "adam-sm": Method("AdamSM", AdamSM, _two(3e-3, 3e-2), (3e-3, 3e-2), _SUBSPACE),
+        "adam-sn": Method("AdamSN", AdamSN, _one(3e-2), (6e-2, 6e-2), _ADAM),
+        "adam-sm": Method("AdamSM", AdamSM, _two(3e-3, 3e-2), (1.5e-3, 3e-2), _SUBSPACE),
         "adam-snsm": Method("AdamSNSM", AdamSNSM, _one(3e-2), (3e-2, 3e-2), _SUBSPACE),
         "rmsprop-sn": Method(
-            "RMSpropSN", RMSpropSN, _one(1e-2), (1e-2, 1e-2), {"beta2": 0.999, "eps": 1e-8}
+            "RMSpropSN", RMSpropSN, _one(1e-2), (2.5e-3, 2.5e-3), {"beta2": 0.999, "eps": 1e-8}
         ),
         **{
             f"lean-{projection}": Method(
@@ -94,9 +94,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 ("gram", "rank 18", {"rank": 18}),
             )
         },
-        "adagrad": Method("Adagrad", torch.optim.Adagrad, _one(1e-2), (1e-2, 1e-2)),
+        "adagrad": Method("Adagrad", torch.optim.Adagrad, _one(1e-2), (5e-3, 5e-3)),
         "adagrad-sn": Method("AdagradSN", AdagradSN, _one(1e-1), (1e-1, 1e-1)),
-        "adagrad-norm": Method("AdagradNorm", AdagradNorm, _one(1.0), (1.0, 1.0)),
+        "adagrad-norm": Method("AdagradNorm", AdagradNorm, _one(1.0), (0.5, 0.5)),
         "adagrad-snsm": Method(
             "AdagradSNSM", AdagradSNSM, _one(1e-1), (1e-1, 1e-1), {"projection": "svd"}
         ),
