@@ -94,7 +94,7 @@ def test_a_run_among_many_equals_the_run_alone_in_an_ordinary_loop(data):
 def test_branches_that_are_kept_apart_are_each_at_their_own_best(data):
     stack, _, views, labels = data
     alone = FixedPolicy(BRANCHES, [1, 1, 1, 0])
-    settings = SETTINGS | {"steps": 12, "lr": 3e-2}
+    settings = SETTINGS | {"steps": 12, "lr": 1e-2}
     (together,) = train_runs(
         lambda: net(stack), views, labels, [plan(labels, 5, alone, each_best=True)], **settings
     )
