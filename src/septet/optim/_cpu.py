@@ -112,6 +112,7 @@ class _Layout:
         self.integers[:, fixed] = columns[:, :6]
         self.integers[:, k.DIRECT] = np.repeat(self.direct, counts)
         self.integers[:, k.OFFSET] = self.offsets[:-1]
+        self.integers[:, k.OWNER] = _owners(table, parts, k)
         self.numbers = np.zeros((len(table), k.NUMBERS))
         self.numbers[:, k.SHARE] = [piece.share for piece in table]
 
@@ -128,6 +129,22 @@ class _Layout:
         """Write one column of addresses; a job without such a tensor has address zero."""
         first = np.array(addresses, np.int64)[self.of_job]
         self.integers[:, column] = (first + self.before[:, which] * width) * (first != 0)
+
+
+def _owners(table: list[Piece], parts: int, kernels: Any) -> list[int]:
+    """Give whole matrices by column to the thread with the least of them; -1: all threads share.
+
+    Only where a matrix is so small a part of the whole that nobody waits long for its thread.
+    """
+    small = sum(piece.size for piece in table) / (4 * parts)
+    load = [0] * parts
+    owners = []
+    for piece in table:
+        alone = piece.partition == kernels.BY_COLUMN and piece.size <= small
+        owners.append(load.index(min(load)) if alone else -1)
+        if alone:
+            load[owners[-1]] += piece.size
+    return owners
 
 
 def _is_direct(job: Job) -> bool:

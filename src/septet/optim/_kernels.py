@@ -22,8 +22,8 @@ from numba.extending import intrinsic, overload  # noqa: E402
 
 # Columns of the table of integers.
 PARTITION, NUMERATOR, PARAM, GRAD, MOMENTUM, SECOND, LARGEST, INDEX = range(8)
-ROWS, COLUMNS, SIZE, OFFSET, RANK, DIRECT = range(8, 14)
-INTEGERS = 14
+ROWS, COLUMNS, SIZE, OFFSET, RANK, DIRECT, OWNER = range(8, 15)
+INTEGERS = 15
 # Columns of the table of numbers.
 LR, BETA1, GAIN, BETA2, REST2, EPS, KEEP, SIGN, SCALE1, SCALE2, SHARE = range(11)
 NUMBERS = 11
@@ -441,8 +441,13 @@ def apply(integers, numbers, sums, sample, part, parts):
                     numerator, numbers[t],
                 )  # fmt: skip
                 continue
-            # Each thread has columns of its own, so nobody waits for the sums of others.
-            first, stop = columns * part // parts, columns * (part + 1) // parts
+            # Nobody waits for the sums of others: a thread has whole matrices or, of large ones,
+            # some columns, which are slower to read than whole rows.
+            owner = integers[t, OWNER]
+            if owner >= 0 and owner != part:
+                continue
+            first = 0 if owner >= 0 else columns * part // parts
+            stop = columns if owner >= 0 else columns * (part + 1) // parts
             _column_steps(integers[t], numbers[t], g, first, stop, index, steps, inside)
             _by_column(
                 p, g, m, index, steps, inside, new, 0, rows, columns, first, stop,
