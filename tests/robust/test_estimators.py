@@ -16,7 +16,7 @@ from septet import robust
 ESTIMATORS = [
     robust.AFRClassifier(gamma=1.0, random_state=0),
     robust.CRISClassifier(head=robust.GroupDROClassifier()),
-    robust.DFRClassifier(Cs=(1.0, 0.1), n_refits=2),
+    robust.DFRClassifier(Cs=(1.0, 0.1), n_refits=1, tol=1e-2),
     robust.ERMClassifier(),
     robust.GroupBalancedClassifier(),
     robust.GroupDROClassifier(),

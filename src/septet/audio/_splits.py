@@ -49,7 +49,7 @@ def group_split(
     --------
     >>> first, second = group_split([0, 0, 1, 1] * 2, list("aabbccdd"), random_state=0)
     >>> len(first), len(second)
-    (6, 2)
+    (4, 4)
     """
     labels = np.asarray(labels)
     groups = np.arange(labels.size) if groups is None else np.asarray(groups)
