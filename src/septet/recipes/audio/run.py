@@ -30,11 +30,11 @@ class Config:
     leave prompts out; instruments: ten families, leave a sound font out; sounds: made up."""
     systems: tuple[str, ...] = ("alone", "concat", "uniform", *FORMS, "gblend", "ogm")
     """alone: four single views and late fusion; concat: the joint loss only; then weighted sums."""
-    steps: int = 200
+    steps: int = 120
     """Steps of Adam at a constant rate."""
-    lr: float = 0.0005
-    """Learning rate; at twice this, the joint branch overfits before its weights can adapt."""
-    eval_every: int = 10
+    lr: float = 0.001
+    """Learning rate."""
+    eval_every: int = 6
     """Steps between evaluations of the branches."""
     batch_size: int = 32
     at_once: int = 18
