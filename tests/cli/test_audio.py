@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from audio.toy import RATE, toy
 
+from septet._core.errors import SeptetWarning
 from septet.cli import main
 from septet.signal import write_audio
 
@@ -144,3 +145,26 @@ def test_a_table_with_folds_is_trained_on_its_official_split(clips, capsys, tmp_
     code, _, errors = run(capsys, *words, "fold 9")
     assert code == 2
     assert "fold must be one of fold 1, fold 2, fold 3" in errors
+
+
+def test_a_leak_and_a_short_clip_stop_training_unless_that_is_asked_for(clips, capsys, tmp_path):
+    files = sorted(file for label in ("noise", "tone") for file in (clips / label).iterdir())
+    blip = tmp_path / "blip.wav"
+    write_audio(blip, np.full(40, 0.1), RATE)
+    rows = [f"{p},{p.parent.name},kit {i},{i % 3 + 1}" for i, p in enumerate(files)]
+    rows += [f"{files[0]},noise,kit 0,2"]
+    rows += [f"{blip},tone,short {i},{i}" for i in (1, 3)]
+    table = tmp_path / "clips.csv"
+    table.write_text("\n".join(["path,label,group,fold", *rows]), "utf-8")
+    words = ["train", table, tmp_path / "m", "--kind", "csv", *QUICK, "--min-seconds", "0.1"]
+    code, _, errors = run(capsys, *words)
+    assert code == 3
+    assert "are in both validation and test: kit 0." in errors
+    code, _, errors = run(capsys, *words, "--no-group-check")
+    assert code == 3
+    assert "blip.wav" in errors
+    with pytest.warns(SeptetWarning, match="blip.wav"):
+        code, out, _ = run(capsys, *words, "--no-group-check", "--skip-bad", "--json")
+    assert code == 0
+    assert json.loads(out)["left out"] == 2
+    assert (tmp_path / "m" / "report.html").read_text("utf-8").count("blip.wav") >= 2

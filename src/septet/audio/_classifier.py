@@ -438,9 +438,9 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
             steps = max(_MIN_STEPS, math.ceil(_PASSES * len(problem.train) / batch))
         lr = (1e-4 if self.size == "base" else 1e-3) if self.lr is None else self.lr
         every = self.eval_every
-        if every is None:  # a forward pass costs about a third of a training step on as many clips
+        if every is None:  # on as many clips, evaluating costs up to half of a training step
             clips = len(problem.validation) + len(problem.probe)
-            every = max(5, steps // 100, math.ceil(clips / batch))
+            every = max(5, steps // 100, math.ceil(1.6 * clips / batch))
         return Schedule(
             steps=steps,
             eval_every=every,

@@ -105,7 +105,9 @@ def train(
     device: str = "auto",
     seed: int = 0,
     skip_bad: bool = False,
+    min_seconds: float = 0.0,
     allow_missing: bool = False,
+    group_check: bool = True,
     fresh: bool = False,
     as_json: Json = False,
 ) -> int:
@@ -145,8 +147,12 @@ def train(
         Of everything random.
     skip_bad
         Leave bad files out and list them, instead of stopping at the first.
+    min_seconds
+        A shorter clip counts as bad; others are padded.
     allow_missing
         Go on where a class is missing among the validation clips.
+    group_check
+        Refuse a split that has a group (the column of a table) on two sides.
     fresh
         Start over instead of going on.
     as_json
@@ -171,7 +177,9 @@ def train(
                 "device": device,
                 "random_state": seed,
                 "on_error": "skip" if skip_bad else "raise",
+                "min_seconds": min_seconds,
                 "allow_missing": allow_missing,
+                "group_check": group_check,
             },
             fresh=fresh,
             say=say,

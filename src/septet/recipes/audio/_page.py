@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,14 @@ import tomli_w
 
 from septet._core.extras import needs
 from septet._core.files import write_json, write_text
-from septet.audio import Evaluation, MultiViewClassifier, draw_curves, draw_views, evaluate
+from septet.audio import (
+    Evaluation,
+    MultiViewClassifier,
+    draw_curves,
+    draw_views,
+    evaluate,
+    load_clips,
+)
 from septet.audio import group_split as split_groups
 from septet.audio.datasets import Manifest, Part, read_named
 from septet.recipes import Exhibit, Figure, Table
@@ -63,10 +70,11 @@ def train(
     """
     start = time.perf_counter()
     manifest = read_named(kind, source)
-    part = _part(manifest, fold, settings["random_state"])
+    part = _part(manifest, fold, settings["random_state"], group_check=settings["group_check"])
     say(f"{len(manifest)} clips of {len(manifest.classes)} classes")
     classifier = MultiViewClassifier(**settings)
     sets = {name: _take(manifest, getattr(part, name)) for name in ("train", "validation", "test")}
+    sets["test"], bad = _sound(sets["test"], settings)  # not only after an hour of training
 
     def progress(record: dict[str, Any]) -> None:
         measures = record.get("evaluation", {})
@@ -96,10 +104,13 @@ def train(
         "best step": classifier.best_step_,
         "seconds": round(time.perf_counter() - start, 1),
         "share of evaluations": round(classifier.evaluation_share_, 3),
-        "left out": len(manifest.faults),
+        "left out": len(manifest.faults)
+        + len(bad)
+        + sum("left out" in n for n in classifier.notes_),
         "interrupted": classifier.interrupted_,
     }
-    _write(model, classifier, manifest, sets["test"], found, result)
+    faults = (*manifest.faults, *bad, *(("", note) for note in classifier.notes_))
+    _write(model, classifier, manifest.name, faults, sets["test"], found, result)
     return result
 
 
@@ -112,10 +123,10 @@ def save_picture(classifier: MultiViewClassifier, file: str, target: Path) -> No
     figure.savefig(target)
 
 
-def _part(manifest: Manifest, fold: str | None, seed: int) -> Part:
+def _part(manifest: Manifest, fold: str | None, seed: int, *, group_check: bool) -> Part:
     """Return the official split, or one by groups whose validation part `fit` will choose."""
     if any(manifest.folds):
-        parts = {part.name: part for part in manifest.splits()}
+        parts = {part.name: part for part in manifest.splits(group_check=group_check)}
         if fold is not None and fold not in parts:
             raise ValueError(f"fold must be one of {', '.join(parts)}; got {fold!r}.")
         return parts[fold] if fold is not None else next(iter(parts.values()))
@@ -135,19 +146,34 @@ def _take(manifest: Manifest, numbers: Any) -> tuple[list[Any], list[str], list[
     )
 
 
+def _sound(
+    clips: tuple[list[Any], list[str], list[str]], settings: Mapping[str, Any]
+) -> tuple[tuple[list[Any], list[str], list[str]], tuple[tuple[str, str], ...]]:
+    """Return the clips that can be read, and the faults of the others."""
+    loaded = load_clips(
+        clips[0],
+        settings["sample_rate"],
+        min_seconds=settings["min_seconds"],
+        on_error=settings["on_error"],
+    )
+    first, second, third = ([values[i] for i in loaded.kept] for values in clips)
+    return (first, second, third), loaded.skipped
+
+
 def _write(
     model: Path,
     classifier: MultiViewClassifier,
-    manifest: Manifest,
+    name: str,
+    faults: Sequence[tuple[str, str]],
     test: tuple[list[Any], list[str], list[str]],
     found: Evaluation,
     result: dict[str, Any],
 ) -> None:
     """Write what :func:`septet.report.write_report` reads."""
     shown = plain({k: v for k, v in classifier.get_params(deep=False).items() if _simple(v)})
-    write_text(model / "config.toml", tomli_w.dumps({"data": manifest.name, "settings": shown}))
+    write_text(model / "config.toml", tomli_w.dumps({"data": name, "settings": shown}))
     write_json(model / "environment.json", environment())
-    exhibits = _exhibits(classifier, manifest, test, found, result)
+    exhibits = _exhibits(classifier, faults, test, found, result)
     write_exhibits(exhibits, model / "exhibits")
     summary = (
         f"{found.n_clips} test clips of {len(found.classes)} classes: accuracy "
@@ -155,14 +181,14 @@ def _write(
     )
     if classifier.interrupted_:
         summary += " Training was interrupted: this is the best state until then."
-    title = f"Audio classifier for {manifest.name}"
+    title = f"Audio classifier for {name}"
     page = {"schema": SCHEMA, "title": title, "summary": summary, "rows": [], "results": result}
     write_json(model / "result.json", page)
 
 
 def _exhibits(
     classifier: MultiViewClassifier,
-    manifest: Manifest,
+    faults: Sequence[tuple[str, str]],
     test: tuple[list[Any], list[str], list[str]],
     found: Evaluation,
     result: dict[str, Any],
@@ -204,10 +230,9 @@ def _exhibits(
             _views_of(classifier, clips[number]),
             (7.0, 6.0),
         )
-    faults = [[name, reason] for name, reason in manifest.faults]
-    faults += [["", note] for note in classifier.notes_]
     if faults:
-        yield Table("Notes", "What was left out or changed.", ["file", "what"], faults)
+        rows = [list(fault) for fault in faults]
+        yield Table("Notes", "What was left out or changed.", ["file", "what"], rows)
     yield Table(
         "Time", "", ["what", "value"],
         [[key, result[key]] for key in ("seconds", "share of evaluations", "best step")],
@@ -215,8 +240,6 @@ def _exhibits(
 
 
 def _views_of(classifier: MultiViewClassifier, clip: Any) -> Callable[[Any], None]:
-    from septet.audio import load_clips
-
     samples = load_clips([clip], classifier.sample_rate, seconds=classifier.seconds_).samples[0]
     return lambda figure: draw_views(figure, classifier.stack_, samples, classifier.sample_rate)
 
