@@ -4,8 +4,8 @@ All ways run in one process, in turns, with one and two threads. `AdamW(fused=Tr
 fastest; the three-product form is Subspace-Momentum written as its authors do; AdamWSN, GaLore and
 APOLLO come from their own packages. By default our optimizers read all gradients before they touch
 anything, to refuse what is not finite; "unchecked" ones let it through as the peers do
-(``nonfinite="propagate"``). Nobody refreshes a basis in the timed steps; what refreshes cost is
-measured apart.
+(``nonfinite="propagate"``). Nobody refreshes a basis in the timed steps; what refreshes cost,
+``optim_refresh`` measures.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from septet.optim import AdamSN, AdamSNSM, RMSpropSN
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HIDDEN, FORWARD, LAYERS, RANK, INTERVAL = 512, 1376, 8, 128, 200
+HIDDEN, FORWARD, LAYERS, RANK = 512, 1376, 8, 128
 LAYER = [(HIDDEN, HIDDEN)] * 4 + [(FORWARD, HIDDEN)] * 2 + [(HIDDEN, FORWARD)]
 NEVER = 10**9
 
@@ -138,35 +138,7 @@ def main() -> list[dict[str, Any]]:
             measured = seconds if mine in light and peer in light else seconds_of_all
             label = f"step, {threads} thread{'s' if threads > 1 else ''}"
             rows.append(ratio(label, measured, mine, peer, floor=floor))
-        rows += refreshes(threads)
     torch.set_num_threads(before)
-    return rows
-
-
-def refreshes(threads: int) -> list[dict[str, Any]]:
-    """How much refreshing every matrix once in 200 steps adds to the mean step."""
-    rows = []
-    for projection in ("svd", "gram", "randomized", "random", "topk"):
-        options = {"lr": 1e-3, "rank": RANK, "projection": projection}
-        ways = {
-            "always": step_of(lambda p, o=options: AdamSNSM(p, update_interval=1, **o)),
-            "never": step_of(lambda p, o=options: AdamSNSM(p, update_interval=NEVER, **o)),
-        }
-        seconds = interleaved(ways, repeats=3)
-        always, never = (sorted(seconds[name])[1] for name in ways)
-        share = (always - never) / INTERVAL / never
-        rows.append(
-            {
-                "what": f"refresh, {threads} thread{'s' if threads > 1 else ''}",
-                "ours": f"AdamSNSM {projection}",
-                "ours (ms)": 1e3 * always,
-                "peer": "the same without refresh",
-                "peer (ms)": 1e3 * never,
-                "share of the mean step": share,
-                "floor": 0.1,
-                "met": share <= 0.1,
-            }
-        )
     return rows
 
 
