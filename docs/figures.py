@@ -1,5 +1,6 @@
 """Draw the guides' figures from the library itself, each time the site is built."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -143,6 +144,24 @@ def robust_heads(path: Path) -> None:
     figure.savefig(path)
 
 
+def optim_curves(path: Path) -> None:
+    """Validation loss while a small LLaMA trains, from the kept run of the recipe."""
+    from matplotlib.figure import Figure
+
+    kept = json.loads((path.parent.parent / "results" / "optim.llama.full.json").read_text())
+    figure = Figure((7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for label, curve in kept["kept"].items():
+        losses = np.array(curve["losses"])
+        name = f"{label} ({curve['state']:.0f} %)"
+        (line,) = axes.plot(curve["seen"], losses.mean(0), label=name)
+        color = line.get_color()
+        axes.fill_between(curve["seen"], losses.min(0), losses.max(0), color=color, alpha=0.2)
+    axes.set(xlabel="million bytes seen", ylabel="validation loss, nats per byte", ylim=(1.7, 2.6))
+    axes.legend()
+    figure.savefig(path)
+
+
 def draw_all(folder: Path) -> None:
     """Draw every figure into `folder`."""
     folder.mkdir(exist_ok=True)
@@ -151,6 +170,7 @@ def draw_all(folder: Path) -> None:
         audio_weights,
         cohort_probabilities,
         cohort_stream,
+        optim_curves,
         robust_heads,
         spiking_memory,
         spiking_steps,
