@@ -5,6 +5,7 @@ from septet._core.extras import needs
 needs("torch", extra="torch", purpose="septet.speech")
 
 from septet.speech._configuration import NetworkConfig, family  # noqa: E402 - torch comes first
+from septet.speech._denoiser import Denoiser  # noqa: E402
 from septet.speech._layers import (  # noqa: E402
     Down,
     SelfAttention1d,
@@ -15,6 +16,7 @@ from septet.speech._losses import SpectralDistance  # noqa: E402
 from septet.speech._mixtures import Mixtures, PairWindows, Voice  # noqa: E402
 from septet.speech._networks import SASEGANGenerator, SEGANDiscriminator  # noqa: E402
 from septet.speech._packaged import Packaged, Pair, packaged_16k  # noqa: E402
+from septet.speech._presets import Preset, preset  # noqa: E402
 from septet.speech._rmsprop import TFRMSprop  # noqa: E402
 from septet.speech._signal import (  # noqa: E402
     active_level,
@@ -23,19 +25,23 @@ from septet.speech._signal import (  # noqa: E402
     mix_at_snr,
     preemphasis,
 )
+from septet.speech._stream import Stream  # noqa: E402
 from septet.speech._trainer import Trainer, TrainingConfig, train_enhancer  # noqa: E402
 
 __all__ = [
+    "Denoiser",
     "Down",
     "Mixtures",
     "NetworkConfig",
     "Packaged",
     "Pair",
     "PairWindows",
+    "Preset",
     "SASEGANGenerator",
     "SEGANDiscriminator",
     "SelfAttention1d",
     "SpectralDistance",
+    "Stream",
     "TFRMSprop",
     "Trainer",
     "TrainingConfig",
@@ -49,5 +55,6 @@ __all__ = [
     "mix_at_snr",
     "packaged_16k",
     "preemphasis",
+    "preset",
     "train_enhancer",
 ]

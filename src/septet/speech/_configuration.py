@@ -95,7 +95,10 @@ class NetworkConfig:
                 f"the configuration of a network is not understood: {min(odd)!r}."
             )
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            read: dict[str, Any] = {
+                k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+            }
+            return cls(**read)
         except (TypeError, ValueError) as error:
             raise CheckpointError(f"the configuration of a network is wrong: {error}") from error
 

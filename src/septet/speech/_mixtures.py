@@ -260,7 +260,7 @@ class Mixtures:
         noise = np.interp(np.arange(self.window) * speed, np.arange(piece.size), piece)
         taps = rng.normal(size=6) * 0.5 ** np.arange(6)
         taps[0] = 1
-        return name, lfilter(taps, 1.0, noise)
+        return name, np.asarray(lfilter(taps, 1.0, noise))
 
     def _babble(self, rng: np.random.Generator) -> NDArray[np.float64]:
         chosen = rng.choice(len(self._voices), size=_BABBLE_VOICES, p=self._odds)

@@ -292,6 +292,7 @@ class SEGANDiscriminator(nn.Module):
 
     def _pass(self, x: Tensor, norm: Normaliser) -> Tensor:
         for i, (down, layer) in enumerate(zip(self.down, self.norm, strict=True), start=1):
+            assert isinstance(layer, VirtualBatchNorm1d)
             x = F.leaky_relu(norm(layer, down(x)), 0.3)
             if str(i) in self.attention:
                 x = self.attention[str(i)](x)
@@ -338,8 +339,9 @@ def _kaiming(nets: nn.ModuleList, generator: torch.Generator | None) -> None:
                 inputs = layer.weight.shape[0] * layer.weight.shape[2] / layer.stride
             nn.init.normal_(layer.weight, std=(2 / inputs) ** 0.5, generator=generator)
     for net in nets:
+        assert isinstance(net, _UNet)
         with torch.no_grad():
-            net.up[-1].weight.mul_(0.1)
+            net.up[-1].get_parameter("weight").mul_(0.1)
 
 
 def _normalise(module: nn.Module, generator: torch.Generator | None) -> None:

@@ -141,8 +141,8 @@ def _announcer(found: data.Files) -> Iterator[NDArray[np.float32]]:
         raw = (found.folder / path).read_bytes()
         if len(raw) < SAMPLE_RATE // 2 or path.startswith("silence"):
             continue
-        samples = np.asarray(g722.G722(SAMPLE_RATE, 64000).decode(raw), dtype=np.float32) / 32768
-        yield samples
+        samples = np.asarray(g722.G722(SAMPLE_RATE, 64000).decode(raw), dtype=np.float32)
+        yield samples / np.float32(32768)
 
 
 def _game(found: data.Files, role: str) -> Iterator[NDArray[np.float32]]:

@@ -53,10 +53,9 @@ def preset(name: str) -> Preset:
     Parameters
     ----------
     name : str
-        ``"paper"``: SASEGAN-10 with the published settings. ``"small"``: the network that comes
-        with the library, a member of the family that learns on a laptop: stride 4, attention at
-        layer 4, the noise estimated instead of the speech, a spectral loss beside L1, and no
-        discriminator.
+        ``"paper"``: SASEGAN-10 with the published settings. ``"small"``: a member of the
+        family that can be trained on a laptop: stride 4, attention at layer 4, the noise estimated
+        instead of the speech, a spectral loss beside L1, and no discriminator.
 
     Raises
     ------
@@ -92,7 +91,7 @@ def preset(name: str) -> Preset:
             lr=1e-3,
             schedule="cosine",
             adversarial=0.0,
-            l1=3.0,
+            l1=20.0,
             spectral=1.0,
             relative=True,
             clip_norm=5.0,
@@ -104,6 +103,6 @@ def preset(name: str) -> Preset:
             "speeds": (1.0, 1.0, 0.9, 1.1),
             "synthetic": 0.3,
             "varied": True,
-            "clean": 0.04,
+            "clean": 0.1,
         },
     )

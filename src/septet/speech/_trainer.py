@@ -16,7 +16,7 @@ from septet._core.files import PathLike
 from septet.speech._configuration import NetworkConfig
 from septet.speech._losses import SpectralDistance, adversarial_loss, chain_l1, discriminator_loss
 from septet.speech._mixtures import Batches
-from septet.speech._networks import Moments
+from septet.speech._networks import Moments, SEGANDiscriminator
 from septet.speech._rmsprop import TFRMSprop
 from septet.speech._signal import preemphasis
 from septet.training import (
@@ -122,7 +122,7 @@ class Trainer:
         self.device, self.world = torch.device(device), world or World()
         self.generator = network.generator(derive_seed(training.seed, "generator")).to(device)
         self.optimizer = self._optimizer(self.generator)
-        self.discriminator: nn.Module | None = None
+        self.discriminator: SEGANDiscriminator | None = None
         self.state: dict[str, Stateful] = {
             "generator": self.generator,
             "generator_optimizer": self.optimizer,

@@ -158,8 +158,8 @@ def composite(
     csig = 3.093 - 1.029 * likelihood + 0.603 * quality - 0.009 * slope
     cbak = 1.634 + 0.478 * quality - 0.007 * slope + 0.063 * ratio
     covl = 1.594 + 0.805 * quality - 0.512 * likelihood - 0.007 * slope
-    scores = (float(np.clip(x, 1, 5)) for x in (csig, cbak, covl))
-    return Composite(*scores, quality, likelihood, slope, ratio)
+    scores = [float(np.clip(x, 1, 5)) for x in (csig, cbak, covl)]
+    return Composite(scores[0], scores[1], scores[2], quality, likelihood, slope, ratio)
 
 
 def _pair(clean: ArrayLike, enhanced: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
