@@ -36,7 +36,7 @@ def noise(n, rate=16000, seed=0):
 
 @pytest.mark.parametrize("chunk", CHUNKS)
 def test_a_stream_gives_the_file_bit_for_bit_however_it_is_cut(denoiser, chunk):
-    audio = noise(20_001)
+    audio = noise(9_001 if chunk == 1 else 60_001)
     stream = denoiser.stream(16000)
     parts, lag = [], 0
     for start in range(0, audio.size, chunk):
@@ -153,7 +153,9 @@ def test_a_stream_refuses_without_taking_anything_in(denoiser):
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
 def test_every_join_of_an_untouched_signal_is_the_signal(overlap):
-    config = NetworkConfig(attention=(), channels=(4, 4), output="residual", window=256)
+    config = NetworkConfig(
+        attention=(), channels=(4, 4), output="residual", spectral_norm=False, window=256
+    )
     net = config.generator(seed=0)
     net.nets[0].up[-1].weight.data.zero_()  # nothing is taken from the input
     net = Denoiser(net, config, overlap=overlap)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 
 from septet._core.errors import CheckpointError
+from septet.speech._layers import KERNEL
 from septet.speech._networks import (
     CHANNELS,
     WINDOW,
@@ -13,6 +14,7 @@ from septet.speech._networks import (
     SEGANDiscriminator,
     check_length,
 )
+from septet.speech._spectral import HOP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +31,10 @@ class NetworkConfig:
     """Channels of the encoder."""
     stride: int = 2
     """2 as in the paper, 4 as in SEGAN+."""
-    output: Literal["tanh", "residual"] = "tanh"
-    """Signal through a hyperbolic tangent, or noise to take from the input."""
+    output: Literal["tanh", "residual", "mask"] = "tanh"
+    """Signal through a hyperbolic tangent, noise to take from the input, or spectral gains."""
+    kernel: int = KERNEL
+    """Width of the convolutions."""
     channel_reduction: int = 8
     """Narrowing of queries and keys."""
     value_reduction: int = 8
@@ -52,7 +56,12 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         check_length(
-            self.window, len(self.channels), self.attention, self.memory_reduction, self.stride
+            self.window,
+            len(self.channels),
+            self.attention,
+            self.memory_reduction,
+            self.stride,
+            HOP if self.output == "mask" else 1,
         )
 
     def generator(self, seed: int | None = None) -> SASEGANGenerator:

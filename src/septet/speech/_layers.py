@@ -13,14 +13,16 @@ def _truncated_normal(weight: Tensor, generator: torch.Generator | None) -> None
 
 
 class Down(nn.Module):
-    """Convolution of width 31 that divides the length by its stride, unevenly padded.
+    """Convolution that divides the length by its stride, unevenly padded.
 
     Parameters
     ----------
     in_channels, out_channels : int
         Channels.
     stride : int, default 2
-        An even number from 2 to 30.
+        An even number below the width.
+    kernel : int, default 31
+        Width, an odd number.
     generator : torch.Generator, optional
         Source of the initial weights: normal of deviation 0.02 cut at two deviations; biases 0.
 
@@ -44,17 +46,18 @@ class Down(nn.Module):
         out_channels: int,
         *,
         stride: int = 2,
+        kernel: int = KERNEL,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, KERNEL))
+        self.weight = nn.Parameter(torch.empty(out_channels, in_channels, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         _truncated_normal(self.weight, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Divide the length by the stride."""
-        left = (KERNEL - self.stride) // 2
+        left = (self.weight.shape[-1] - self.stride) // 2
         return F.conv1d(F.pad(x, (left, left + 1)), self.weight, self.bias, stride=self.stride)
 
 
@@ -77,17 +80,18 @@ class Up(nn.Module):
         out_channels: int,
         *,
         stride: int = 2,
+        kernel: int = KERNEL,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.stride = stride
-        self.weight = nn.Parameter(torch.empty(in_channels, out_channels, KERNEL))
+        self.weight = nn.Parameter(torch.empty(in_channels, out_channels, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         _truncated_normal(self.weight, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Multiply the length by the stride."""
-        left = (KERNEL - self.stride) // 2
+        left = (self.weight.shape[-1] - self.stride) // 2
         longer = F.conv_transpose1d(x, self.weight, self.bias, stride=self.stride, padding=left)
         return longer[..., :-1]
 

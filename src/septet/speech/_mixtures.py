@@ -1,7 +1,7 @@
 """Training windows: pairs of recordings cut up, or speech and noise mixed on the fly."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -135,6 +135,11 @@ class Voice:
         if not levelled:
             raise ValueError(f"{name} has no utterance that is not silent.")
         return cls(name, np.concatenate(levelled), weight)
+
+    def split(self, share: float) -> tuple["Voice", "Voice"]:
+        """Return the first `share` of the samples and the rest as two voices."""
+        cut = int(share * self.samples.size)
+        return replace(self, samples=self.samples[:cut]), replace(self, samples=self.samples[cut:])
 
 
 def levelled_int16(samples: NDArray[np.floating]) -> NDArray[np.int16]:

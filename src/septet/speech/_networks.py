@@ -4,17 +4,21 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from septet._core import checks
-from septet.speech._layers import Down, SelfAttention1d, Up, VirtualBatchNorm1d, normalised
+from septet.speech._layers import KERNEL, Down, SelfAttention1d, Up, VirtualBatchNorm1d, normalised
+from septet.speech._spectral import FRAME, HOP, FourierBasis
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024)
 WINDOW = 16384
+_LOUDNESS = 0.15  # exponent that compresses powers as loudness does
+_FLOOR = 1e-8  # of powers, so that the gradient at silence is finite
+_OPEN = 2.0  # an untrained mask lets 88 % through
 _SOFTEST = 1e-4  # level below which a window is not raised further: silence stays silence
 Moments: TypeAlias = tuple[Tensor, Tensor, int]
 Normaliser: TypeAlias = Callable[[VirtualBatchNorm1d, Tensor], Tensor]
@@ -32,11 +36,15 @@ class SASEGANGenerator(nn.Module):
         Channels of the encoder's layers; each layer divides the length by `stride`.
     stride : int, default 2
         2 as in the paper, 4 as in SEGAN+.
-    output : {"tanh", "residual"}, default "tanh"
+    output : {"tanh", "residual", "mask"}, default "tanh"
         What the last layer gives: the enhanced signal through a hyperbolic tangent, as in the
-        paper; or an estimate of the noise, to be taken from the input, computed on the window
-        brought to unit level, so that the network behaves the same for loud and soft recordings
-        and begins as one that changes nothing.
+        paper; an estimate of the noise, to be taken from the input; or gains for the input's
+        spectrum, the U-Net then working on frames of 512 samples, 128 apart, of a fixed
+        `FourierBasis` where the others work on samples. The last two see the window at unit level,
+        so that they behave the same for loud and soft recordings, and begin as networks that
+        change little.
+    kernel : int, default 31
+        Width of the convolutions, in samples or frames.
     channel_reduction, value_reduction, memory_reduction : int, default 8, 8, 4
         See `SelfAttention1d`.
     spectral_norm : bool, default True
@@ -85,7 +93,8 @@ class SASEGANGenerator(nn.Module):
         channels: Sequence[int] = CHANNELS,
         *,
         stride: int = 2,
-        output: Literal["tanh", "residual"] = "tanh",
+        output: Literal["tanh", "residual", "mask"] = "tanh",
+        kernel: int = KERNEL,
         channel_reduction: int = 8,
         value_reduction: int = 8,
         memory_reduction: int = 4,
@@ -102,7 +111,8 @@ class SASEGANGenerator(nn.Module):
         self.channels = _channels(channels)
         self.attention = _layers(attention, len(self.channels))
         self.stride = _stride(stride)
-        self.output = checks.choice("output", output, ("tanh", "residual"))
+        self.output = checks.choice("output", output, ("tanh", "residual", "mask"))
+        self.hop = HOP if output == "mask" else 1
         self.memory_reduction = memory_reduction
         self.latent = checks.choice("latent", latent, ("normal", "none"))
         attend = partial(
@@ -112,10 +122,18 @@ class SASEGANGenerator(nn.Module):
             memory_reduction=memory_reduction,
             generator=generator,
         )
+        layer = {"stride": stride, "kernel": _kernel(kernel, stride), "generator": generator}
         self.nets = nn.ModuleList(
-            _UNet(self.channels, self.attention, latent == "normal", attend, stride, generator)
+            _UNet(
+                (1 if output != "mask" else FRAME // 2 + 1, *self.channels),
+                self.attention,
+                latent == "normal",
+                attend,
+                layer,
+            )
             for _ in range(1 if tied else stages)
         )
+        self.basis = FourierBasis() if output == "mask" else None
         if initialisation == "kaiming":
             _kaiming(self.nets, generator)
         if spectral_norm:
@@ -128,7 +146,12 @@ class SASEGANGenerator(nn.Module):
     def chain(self, noisy: Tensor, latents: Sequence[Tensor] | None = None) -> list[Tensor]:
         """Outputs of all stages, each of shape (B, 1, T)."""
         check_length(
-            noisy.shape[-1], len(self.channels), self.attention, self.memory_reduction, self.stride
+            noisy.shape[-1],
+            len(self.channels),
+            self.attention,
+            self.memory_reduction,
+            self.stride,
+            self.hop,
         )
         outputs: list[Tensor] = []
         for n in range(self.stages):
@@ -141,7 +164,12 @@ class SASEGANGenerator(nn.Module):
         if self.output == "tanh":
             return torch.tanh(net(x, latent))
         level = x.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(_SOFTEST)
-        return x - level * net(x / level, latent)
+        if self.basis is None:
+            return x - level * net(x / level, latent)
+        spectra = self.basis.analysis(x)
+        power = (spectra / level.unsqueeze(-1)).square().sum(dim=1)
+        gains = torch.sigmoid(net((power + _FLOOR) ** _LOUDNESS, latent) + _OPEN)
+        return self.basis.synthesis(gains.unsqueeze(1) * spectra)
 
     def sample_latents(
         self, batch: int, length: int = WINDOW, generator: torch.Generator | None = None
@@ -150,7 +178,7 @@ class SASEGANGenerator(nn.Module):
         if self.latent == "none":
             return []
         like = next(self.parameters())
-        shape = (batch, self.channels[-1], length // self.stride ** len(self.channels))
+        shape = (batch, self.channels[-1], length // (self.hop * self.stride ** len(self.channels)))
         return [
             torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
             for _ in range(self.stages)
@@ -160,27 +188,24 @@ class SASEGANGenerator(nn.Module):
 class _UNet(nn.Module):
     def __init__(
         self,
-        channels: Sequence[int],
+        widths: Sequence[int],
         attention: Sequence[int],
         latent: bool,
         attend: "partial[SelfAttention1d]",
-        stride: int,
-        generator: torch.Generator | None,
+        layer: dict[str, Any],
     ) -> None:
         super().__init__()
+        outer, *channels = widths
         depth = len(channels)
         self.latent = latent
-        self.down = nn.ModuleList(
-            Down(a, b, stride=stride, generator=generator) for a, b in pairwise((1, *channels))
-        )
+        self.down = nn.ModuleList(Down(a, b, **layer) for a, b in pairwise(widths))
         self.down_slope = nn.ModuleList(nn.PReLU(c, init=0.0) for c in channels)
         self.encoder_attention = nn.ModuleDict({str(i): attend(channels[i - 1]) for i in attention})
         code = channels[-1] * (2 if latent else 1)
         mirrored = channels[-2::-1]
-        widths = (code, *(2 * c for c in mirrored))
+        taken = (code, *(2 * c for c in mirrored))
         self.up = nn.ModuleList(
-            Up(a, b, stride=stride, generator=generator)
-            for a, b in zip(widths, (*mirrored, 1), strict=True)
+            Up(a, b, **layer) for a, b in zip(taken, (*mirrored, outer), strict=True)
         )
         self.up_slope = nn.ModuleList(nn.PReLU(c, init=0.0) for c in mirrored)
         self.decoder_attention = nn.ModuleDict(
@@ -300,10 +325,15 @@ class SEGANDiscriminator(nn.Module):
 
 
 def check_length(
-    length: int, depth: int, attention: Iterable[int], memory_reduction: int, stride: int = 2
+    length: int,
+    depth: int,
+    attention: Iterable[int],
+    memory_reduction: int,
+    stride: int = 2,
+    hop: int = 1,
 ) -> None:
     """Raise unless a window of `length` samples fits the layers and their attention."""
-    step = math.lcm(stride**depth, *(memory_reduction * stride**layer for layer in attention))
+    step = hop * math.lcm(stride**depth, *(memory_reduction * stride**layer for layer in attention))
     if length < step or length % step:
         raise ValueError(
             f"the window must be a multiple of {step} samples with attention at "
@@ -315,6 +345,12 @@ def _stride(stride: int) -> int:
     if checks.integer("stride", stride, low=2, high=30) % 2:
         raise ValueError(f"stride must be even; got {stride}.")
     return stride
+
+
+def _kernel(kernel: int, stride: int) -> int:
+    if checks.integer("kernel", kernel, low=stride + 1) % 2 == 0:
+        raise ValueError(f"kernel must be odd; got {kernel}.")
+    return kernel
 
 
 def _channels(channels: Sequence[int]) -> tuple[int, ...]:

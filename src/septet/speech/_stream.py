@@ -12,7 +12,8 @@ from septet._core.extras import needs
 from septet.speech._engine import ChannelEngine, Signal
 from septet.speech._signal import SAMPLE_RATE
 
-_RESAMPLER_DELAY = 0.15  # seconds, more than both converters together hold back
+# More than both converters together hold back: some of it is time, some a number of samples.
+_CONVERTER_SECONDS, _CONVERTER_SAMPLES = 0.1, 1500
 _SMOOTHING = 0.995  # pole of the energies that the high band's gain is measured by: 12 ms
 
 
@@ -68,7 +69,7 @@ class Stream:
         self.n_channels = n_channels
         self.latency_samples = -(-window * sample_rate // SAMPLE_RATE)
         if sample_rate != SAMPLE_RATE:
-            self.latency_samples += int(_RESAMPLER_DELAY * sample_rate)
+            self.latency_samples += int(_CONVERTER_SECONDS * sample_rate) + _CONVERTER_SAMPLES
         self._lanes = [_Lane(engine(), sample_rate, mixing) for _ in range(n_channels)]
         self._taken = 0
         self._given = 0

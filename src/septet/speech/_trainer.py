@@ -216,7 +216,7 @@ class Trainer:
         pairs = torch.cat([clean, noisy], dim=1)
         if self.training.vbn_reference == "current":
             return self.discriminator.reference(pairs)
-        _, moments = self.discriminator.reference(self.reference.pairs)
+        _, moments = self.discriminator.reference(self.reference.get_buffer("pairs"))
         return self.discriminator(pairs, moments), moments
 
     def _scores(
