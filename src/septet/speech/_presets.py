@@ -107,7 +107,7 @@ def preset(name: str) -> Preset:
             initialisation="kaiming",
         ),
         training=TrainingConfig(
-            steps=7000,
+            steps=2400,
             optimizer="adam",
             lr=1e-3,
             schedule="cosine",
@@ -116,7 +116,7 @@ def preset(name: str) -> Preset:
             spectral=1.0,
             relative=True,
             clip_norm=5.0,
-            average=0.999,
+            average=0.998,
         ),
         batch_size=8,
         mixing={
