@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,12 +16,15 @@ from septet._core.files import PathLike
 from septet.speech._configuration import NetworkConfig
 from septet.speech._engine import ChannelEngine
 from septet.speech._folding import folded
+from septet.speech._integers import to_integers
 from septet.speech._networks import SASEGANGenerator
+from septet.speech._recordings import FileResult, enhance_recording
 from septet.speech._signal import SAMPLE_RATE
 from septet.speech._storage import load_generator, save_generator
 from septet.speech._stream import Mixing, Stream
 
 _BLOCK = 1 << 16
+_SHIPPED = Path(__file__).parent / "pretrained"
 
 
 class Denoiser:
@@ -78,6 +82,31 @@ class Denoiser:
         self.normalise = bool(normalise)
         self.device = torch.device(device)
         self.notes: dict[str, Any] = {}
+
+    @classmethod
+    def from_pretrained(cls, name: str = "small", **options: Any) -> Self:
+        """Return a denoiser with weights that come with the library.
+
+        Parameters
+        ----------
+        name : str, default "small"
+            See `pretrained`; its model card says what it was trained on and how well it does.
+        **options
+            Of the constructor.
+
+        Raises
+        ------
+        ValueError
+            If there is no such model.
+
+        Examples
+        --------
+        >>> denoiser = Denoiser.from_pretrained("small")
+        >>> denoiser.enhance(np.zeros(16000), 16000).shape
+        (16000,)
+        """
+        checks.choice("name", name, pretrained())
+        return cls.load(_SHIPPED / f"{name}.safetensors", **options)
 
     @classmethod
     def load(cls, path: PathLike, **options: Any) -> Self:
@@ -161,6 +190,51 @@ class Denoiser:
         output = np.concatenate([*parts, stream.flush()], axis=1)
         return restore(output[0] if floats.ndim == 1 else output)
 
+    def enhance_file(
+        self,
+        source: PathLike,
+        target: PathLike,
+        *,
+        wet: float = 1.0,
+        max_attenuation_db: float | None = None,
+        keep_highband: bool = False,
+        seed: int | None = None,
+    ) -> FileResult:
+        """Enhance an audio file into another, which appears whole or not at all.
+
+        Rate, channels, length and, where the target's format has it, the encoding stay the same.
+        Memory does not grow with the length.
+
+        Parameters
+        ----------
+        source, target : path
+            Two different files; the target's ending chooses its format.
+        wet, max_attenuation_db, keep_highband, seed
+            As for `enhance`.
+
+        Raises
+        ------
+        DataError
+            If the source is missing, empty, damaged or cut short, or has a sample that is not
+            finite; the message names the file.
+        ValueError
+            If the target is the source or ends in no known format, or a number is out of range.
+        MissingExtraError
+            If soundfile is not installed.
+        """
+
+        def open_stream(rate: int, channels: int) -> Stream:
+            return self.stream(
+                rate,
+                n_channels=channels,
+                wet=wet,
+                max_attenuation_db=max_attenuation_db,
+                keep_highband=keep_highband,
+                seed=seed,
+            )
+
+        return enhance_recording(open_stream, source, target)
+
     def stream(
         self,
         sample_rate: int,
@@ -231,6 +305,17 @@ class Denoiser:
         return lambda window: full(window, latents)
 
 
+def pretrained() -> tuple[str, ...]:
+    """Names of the models that come with the library.
+
+    Examples
+    --------
+    >>> pretrained()
+    ('small',)
+    """
+    return tuple(sorted(path.stem for path in _SHIPPED.glob("*.safetensors")))
+
+
 def _as_float(audio: ArrayLike) -> tuple[NDArray[np.float64], Any]:
     """Return samples as floats and the function that brings the result into their type."""
     array = np.asarray(audio)
@@ -258,18 +343,11 @@ def _as_float(audio: ArrayLike) -> tuple[NDArray[np.float64], Any]:
     scale = float(int(info.max) - middle + 1)
 
     def restore(output: NDArray[np.float64]) -> NDArray[Any]:
-        return to_integers(output, scale, middle, array.dtype)[0]
+        steps, clipped = to_integers(output, scale, middle, array.dtype)
+        if clipped:
+            warnings.warn(
+                f"{clipped} samples were limited to full scale.", SeptetWarning, stacklevel=3
+            )
+        return steps
 
     return (array.astype(np.float64) - middle) / scale, restore
-
-
-def to_integers(
-    output: NDArray[np.float64], scale: float, middle: int, dtype: Any
-) -> tuple[NDArray[Any], int]:
-    """Round half away from zero and limit to full scale; return also how many were limited."""
-    steps = np.trunc(output * scale + np.copysign(0.5, output))
-    low, high = -scale, scale - 1
-    clipped = int(np.count_nonzero((steps < low) | (steps > high)))
-    if clipped:
-        warnings.warn(f"{clipped} samples were limited to full scale.", SeptetWarning, stacklevel=4)
-    return (np.clip(steps, low, high) + middle).astype(dtype), clipped

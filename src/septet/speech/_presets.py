@@ -100,7 +100,7 @@ def preset(name: str) -> Preset:
         network=NetworkConfig(
             attention=(3,),
             channels=(256, 256, 256),
-            kernel=7,
+            kernel=5,
             output="mask",
             spectral_norm=False,
             latent="none",
@@ -118,7 +118,7 @@ def preset(name: str) -> Preset:
             clip_norm=5.0,
             average=0.998,
         ),
-        batch_size=8,
+        batch_size=4,
         mixing={
             "snr_db": tuple(range(-3, 21)),
             "speeds": (1.0, 1.0, 0.9, 1.1),
