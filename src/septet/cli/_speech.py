@@ -271,6 +271,8 @@ def train(
     noise: Path | None = None,
     steps: int | None = None,
     batch_size: int | None = None,
+    lr: float | None = None,
+    begin_with: Path | None = None,
     seed: int = 0,
     device: str = "cpu",
     fresh: bool = False,
@@ -302,6 +304,10 @@ def train(
         Iterations instead of the recipe's own.
     batch_size
         Windows per batch instead of the recipe's own.
+    lr
+        Learning rate instead of the recipe's own.
+    begin_with
+        Begin with the weights of this file, which holds the same network.
     seed
         Of everything that is drawn.
     device
@@ -323,6 +329,8 @@ def train(
         noise_folder=noise,
         steps=steps,
         batch_size=batch_size,
+        lr=lr,
+        begin_with=begin_with,
         seed=seed,
         device=device,
         fresh=fresh,

@@ -11,6 +11,7 @@ from torch import nn
 from septet import speech
 from septet.cli import _console
 from septet.speech import metrics
+from septet.speech._storage import load_generator
 from septet.training import world
 
 _VALIDATED = 12  # recordings of four seconds
@@ -28,6 +29,8 @@ def run(
     noise_folder: Path | None,
     steps: int | None,
     batch_size: int | None,
+    lr: float | None,
+    begin_with: Path | None,
     seed: int,
     device: str,
     fresh: bool,
@@ -45,6 +48,11 @@ def run(
         training=replace(chosen.training, seed=seed),
         batch_size=chosen.batch_size if batch_size is None else batch_size,
     )
+    if lr is not None:
+        chosen = replace(chosen, training=replace(chosen.training, lr=lr))
+    initial = None
+    if begin_with is not None:
+        initial = load_generator(begin_with, expected=chosen.network)[0]
     batches, evaluate = _data(chosen, pairs, speech_folder, noise_folder)
     every = max(1, chosen.training.steps // 24)
     with world() as processes, _console.progress("train") as say:
@@ -58,6 +66,7 @@ def run(
             evaluate_every=None if evaluate is None else 4 * every,
             log_every=max(1, chosen.training.steps // 100),
             fresh=fresh,
+            initial=initial,
             progress=lambda record: say(_line(record)),
             device=device,
             world=processes,

@@ -1,6 +1,6 @@
 """The task "packaged-16k": real speech and noise out of Debian packages, test part held out."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class Packaged:
     digests: Mapping[str, str]
 
 
-def packaged_16k(*, n_test: int = 42, train: bool = True) -> Packaged:
+def packaged_16k(*, n_test: int = 42, train: bool | Sequence[str] = True) -> Packaged:
     """Read the task from the data sets on this machine.
 
     Test speakers are the Italian and the French announcer and the man of ``fillets-nl``; test
@@ -84,8 +84,9 @@ def packaged_16k(*, n_test: int = 42, train: bool = True) -> Packaged:
     ----------
     n_test : int, default 42
         Test pairs of 3 to 7 s, evenly over speakers, ratios and noises; always the same ones.
-    train : bool, default True
-        Whether to decode the training part as well (half a minute).
+    train : bool or sequence of str, default True
+        Whether to decode the training speakers as well (half a minute), or the names of those to
+        decode, out of en, es, ru, nl-woman, cs-man, cs-woman and readers.
 
     Raises
     ------
@@ -124,8 +125,12 @@ def packaged_16k(*, n_test: int = 42, train: bool = True) -> Packaged:
             ("cs-man", lambda: _game(files("fillets-cs"), "v"), 1.0),
             ("cs-woman", lambda: _game(files("fillets-cs"), "m"), 0.5),
         ]
-        voices = [Voice.join(name, list(read()), weight) for name, read, weight in parts]
-        voices += _readers(files)
+        chosen = [*(name for name, _, _ in parts), "readers"] if train is True else list(train)
+        for name, read, weight in parts:
+            if name in chosen:
+                voices.append(Voice.join(name, list(read()), weight))
+        if "readers" in chosen:
+            voices += _readers(files)
     return Packaged(
         voices=tuple(voices),
         noises=tuple(each for each in noises if not each[0].startswith(TEST_NOISES)),

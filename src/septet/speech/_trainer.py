@@ -299,6 +299,7 @@ def train_enhancer(
     log_every: int = 10,
     fresh: bool = False,
     progress: Callable[[dict[str, Any]], None] | None = None,
+    initial: nn.Module | None = None,
     device: torch.device | str = "cpu",
     world: World | None = None,
 ) -> tuple[Trainer, list[dict[str, Any]]]:
@@ -310,6 +311,8 @@ def train_enhancer(
         See `Trainer`.
     folder, checkpoint_every, evaluate_every, log_every, fresh, progress
         See `septet.training.train`.
+    initial : SASEGANGenerator, optional
+        Begin with the weights of this network, built from the same `network`, instead of new ones.
     evaluate : callable, optional
         ``evaluate(generator, steps)`` returns measures of the generator that would be handed out.
 
@@ -342,6 +345,10 @@ def train_enhancer(
     ['adversarial', 'discriminator', 'l1', 'loss', 'seconds', 'step']
     """
     trainer = Trainer(network, training, batches, device=device, world=world)
+    if initial is not None:
+        for module in (trainer.generator, trainer.average):
+            if module is not None:
+                module.load_state_dict(initial.state_dict())
     history = train(
         trainer.step,
         trainer.state,
