@@ -1,6 +1,9 @@
 """Training: published losses, the two-batch step, resuming, stopping on what is not finite."""
 
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from septet.speech import (
     train_enhancer,
 )
 from septet.speech._losses import adversarial_loss, chain_l1, discriminator_loss
-from septet.training import DivergedError, checkpoint_digest
+from septet.training import DivergedError, checkpoint_digest, load_checkpoint
 
 NETWORK = NetworkConfig(attention=(2,), channels=(8, 8, 16), window=256)
 TRAINING = TrainingConfig(steps=6, seed=3)
@@ -116,11 +119,7 @@ def test_an_interrupted_run_ends_where_the_uninterrupted_one_does(tmp_path, chan
             progress=stop,
         )
     train_enhancer(NETWORK, training, windows(), folder=tmp_path / "cut", log_every=10)
-    states = []
-    for name in ("whole", "cut"):
-        from septet.training import load_checkpoint
-
-        states.append(load_checkpoint(tmp_path / name / "checkpoint"))
+    states = [load_checkpoint(tmp_path / name / "checkpoint") for name in ("whole", "cut")]
     for part in ("generator", "generator_optimizer", "discriminator", "average"):
         if part in states[0]:
             same(states[0][part], states[1][part])
@@ -178,3 +177,23 @@ def test_windows_of_another_length_are_refused():
         PairWindows([("short", short, short)])
     with pytest.raises(ValueError, match="odd: clean has shape"):
         PairWindows([("odd", short, short[:50])])
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does_with_twice_the_batch(tmp_path):
+    script = Path(__file__).with_name("two_processes.py")
+    states = []
+    for count in ("1", "2"):
+        folder = tmp_path / count
+        subprocess.run([sys.executable, str(script), str(folder), count], check=True, timeout=100)
+        states.append(load_checkpoint(folder / "checkpoint")["generator"])
+    for name, value in states[0].items():
+        torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-6)
+
+
+def test_training_can_begin_with_other_weights(tmp_path):
+    first, _ = train_enhancer(NETWORK, TRAINING, windows())
+    nothing = replace(TRAINING, steps=0, seed=8, average=0.5)
+    second, _ = train_enhancer(NETWORK, nothing, windows(), initial=first.generator)
+    same(second.generator.state_dict(), first.generator.state_dict())
+    same(second.result.state_dict(), first.generator.state_dict())
