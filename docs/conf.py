@@ -33,8 +33,11 @@ def skip_generated(app, what, name, obj, skip, options):  # noqa: ANN001, ANN201
 
 
 def setup(app):  # noqa: ANN001, ANN201 - Sphinx's hook
-    """Draw the figures before the pages are read."""
+    """Draw the figures and write the pages of results before any page is read."""
     from figures import draw_all
+    from pages import write_all
 
-    app.connect("builder-inited", lambda _: draw_all(Path(__file__).parent / "_figures"))
+    here = Path(__file__).parent
+    app.connect("builder-inited", lambda _: draw_all(here / "_figures"))
+    app.connect("builder-inited", lambda _: write_all(here / "_pages"))
     app.connect("autodoc-skip-member", skip_generated)

@@ -15,11 +15,13 @@ from septet import robust
 # smaller than the defaults where that only saves time
 ESTIMATORS = [
     robust.AFRClassifier(),
+    robust.CRISClassifier(head=robust.GroupDROClassifier()),
     robust.DFRClassifier(Cs=(1.0, 0.1), n_refits=2),
     robust.ERMClassifier(),
     robust.GroupBalancedClassifier(),
     robust.GroupDROClassifier(),
     robust.GroupDROClassifierCV(alphas=(1.0, 0.01), cv=3),
+    robust.GroupSearchCV(param_grid={"alpha": (1.0, 0.01)}, cv=3),
     robust.LogitAdjustedClassifier(),
     robust.TauNormClassifier(taus=(0.0, 1.0, 2.0), cv=3),
 ]
@@ -31,7 +33,7 @@ def name(estimator) -> str:
 
 
 def test_every_estimator_of_the_package_is_checked():
-    public = {n for n in robust.__all__ if n.endswith(("Classifier", "ClassifierCV"))}
+    public = {n for n in robust.__all__ if n.endswith(("Classifier", "CV"))}
     assert {name(e) for e in ESTIMATORS} == public
 
 

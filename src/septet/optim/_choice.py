@@ -10,7 +10,7 @@ from torch import Tensor
 
 from septet._core.errors import SeptetWarning
 from septet._core.extras import needs
-from septet.optim import _cpu, _sharded
+from septet.optim import _cpu, _sharded, _triton
 from septet.optim._distributed import is_sharded
 from septet.optim._jobs import Job
 from septet.optim._paths import Path, PlainPath
@@ -25,6 +25,7 @@ class Paths:
         self._plain = PlainPath()
         self._stacked = StackedPath()
         self._sharded = _sharded.ShardedPath()
+        self._triton = _triton.TritonPath()
         self._cpu: dict[torch.dtype, _cpu.CpuPath] = {}
 
     @property
@@ -38,10 +39,13 @@ class Paths:
         if is_sharded(param):
             return self._sharded
         on_cpu = param.device.type == "cpu"
-        together = not on_cpu if group["foreach"] is None else group["foreach"]
-        if together and stackable(job):
+        if group["fused"] and not on_cpu:
+            return self._triton
+        stacking = not on_cpu if group["foreach"] is None else group["foreach"]
+        together = stacking or group["compiled"]
+        if together and stackable(job, compiled=group["compiled"]):
             return self._stacked
-        if group["fused"] is False or group["foreach"] or not on_cpu:
+        if together or group["fused"] is False or not on_cpu:
             return self._plain
         if job.grad.dtype != param.dtype or type(job.grad) is not Tensor:
             return self._plain
@@ -68,12 +72,12 @@ def check_path(name: str, rule: Rule, param: Tensor, group: dict[str, Any]) -> N
     if reason:
         raise ValueError(f"{name} is sharded: {reason}.")
     if group["fused"]:
-        if param.device.type != "cpu":
-            raise ValueError(f"fused=True works on the CPU; {name} is on {param.device}.")
-        reason = _cpu.refusal(rule, param, group)
+        on_cpu = param.device.type == "cpu"
+        reason = (_cpu if on_cpu else _triton).refusal(rule, param, group)
         if reason:
             raise ValueError(f"fused=True does not take {name}: {reason}. Leave fused unset.")
-        needs("numba", extra="fast", purpose="fused=True")
+        if on_cpu:
+            needs("numba", extra="fast", purpose="fused=True")
 
 
 @cache

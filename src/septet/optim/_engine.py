@@ -106,7 +106,11 @@ class LeanOptimizer(ExactOptimizer):
     foreach : bool, optional
         Update tensors of equal shape together. None chooses.
     fused : bool, optional
-        Use compiled kernels. None uses them where they apply.
+        Use the library's own kernels. None uses those for the CPU wherever they apply; True also
+        asks for the Triton kernel on a GPU, and is refused for parameters that have none.
+    compiled : bool, default False
+        Compile the update of each shape with :func:`torch.compile`; for devices that have no
+        kernels of ours. Changing rates does not compile anew.
     maximize : bool, default False
         Ascend instead of descend.
     capturable, differentiable : bool, default False
@@ -168,6 +172,7 @@ class LeanOptimizer(ExactOptimizer):
         stochastic_rounding: bool = False,
         foreach: bool | None = None,
         fused: bool | None = None,
+        compiled: bool = False,
         maximize: bool = False,
         capturable: bool = False,
         differentiable: bool = False,

@@ -19,6 +19,7 @@ class CommonOptions(TypedDict, total=False):
     stochastic_rounding: bool
     foreach: bool | None
     fused: bool | None
+    compiled: bool
     maximize: bool
     capturable: bool
     differentiable: bool

@@ -25,7 +25,10 @@ _CHOICES = {
     "refresh": ("reset", "keep", "rotate"),
     "nonfinite": ("raise", "skip", "propagate"),
 }
-_FLAGS = ("amsgrad", "stagger", "stochastic_rounding", "maximize", "capturable", "differentiable")
+_FLAGS = (
+    "amsgrad", "stagger", "stochastic_rounding", "maximize", "compiled", "capturable",
+    "differentiable",
+)  # fmt: skip
 _REFUSED = {
     "capturable": "CUDA graphs cannot hold a step that reads its learning rate on the host",
     "differentiable": "the step writes in place and is not differentiable",
@@ -102,8 +105,9 @@ def _check_structure(group: Mapping[str, Any], known: set[str]) -> None:
     for name in ("foreach", "fused"):
         if name in known:
             one_of(name, group[name], (None, True, False))
-    if group.get("foreach") and group.get("fused"):
-        raise ValueError("foreach=True and fused=True exclude each other; set one of them.")
+    for name in ("foreach", "compiled"):
+        if group.get(name) and group.get("fused"):
+            raise ValueError(f"{name}=True and fused=True exclude each other; set one of them.")
 
 
 def _check_subset(subset: object) -> None:

@@ -1,28 +1,38 @@
 """The path of many small tensors: those of equal shape are stacked and updated together."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
+from types import FunctionType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from septet.optim import _plain
-from septet.optim._jobs import Job, raised
+from septet.optim._jobs import Hyper, Job, raised
 from septet.optim._rounding import stochastically_rounded
 from septet.optim._rule import Rule
 
 _LARGEST = 1 << 20  # beyond so many elements a tensor keeps a device busy by itself
+_BACKEND = "inductor"
 _TOGETHER = 1 << 24  # elements in a stack, which bounds the scratch
 
 
-def stackable(job: Job) -> bool:
-    """Whether a tensor gains from company: it is small, and its subsets do not straddle tensors."""
+def stackable(job: Job, *, compiled: bool) -> bool:
+    """Whether a tensor gains from this path and its subsets would not straddle tensors.
+
+    Small tensors gain from company, all of them from compilation.
+    """
     rule = job.rule
     whole = rule.partition != "blocks" or rule.size % rule.block == 0
-    return whole and rule.size <= _LARGEST
+    return whole and (compiled or rule.size <= _LARGEST)
 
 
 class StackedPath:
     """One batched update for all tensors of a shape, by the operations of the plain path.
+
+    With ``compiled=True`` that update goes through :func:`torch.compile`, once for each shape.
 
     Scratch within a step: stacks of weights, gradients and states of at most 2**24 elements each.
     """
@@ -69,9 +79,13 @@ class StackedPath:
         if rule.momentum == "dense":
             state["basis"] = torch.stack([job.basis() for job in batch])
         weights = torch.stack([job.param for job in batch])
-        numerator = _plain.numerator(rule, grads, state, hyper)
         sums = sums.reshape(rule.statistic_shape)
-        moved = _plain.moved(rule, weights, numerator, sums, state, hyper)
+        if batch[0].group["compiled"]:
+            # As tensors, numbers that change from step to step do not call for another compilation.
+            changing: list[Any] = [torch.tensor(x, dtype=torch.float64) for x in hyper]
+            moved = _compiled(rule)(grads, sums, weights, state, Hyper(*changing))
+        else:
+            moved = _moved(rule, grads, sums, weights, state, hyper)
         new = list(moved.unbind())
         if batch[0].group["stochastic_rounding"] and weights.dtype == torch.bfloat16:
             new = [
@@ -84,6 +98,28 @@ class StackedPath:
                 shape = batch[0].state[name].shape
                 parts = state[name].reshape(len(batch), *shape).unbind()
                 torch._foreach_copy_([job.state[name] for job in batch], list(parts))
+
+
+def _moved(
+    rule: Rule, grads: Tensor, sums: Tensor, weights: Tensor, state: dict[str, Any], hyper: Hyper
+) -> Tensor:
+    numerator = _plain.numerator(rule, grads, state, hyper)
+    return _plain.moved(rule, weights, numerator, sums, state, hyper)
+
+
+@cache
+def _compiled(rule: Rule) -> Callable[..., Tensor]:
+    """Compile the update of one shape."""
+
+    def step(
+        grads: Tensor, sums: Tensor, weights: Tensor, state: dict[str, Any], hyper: Hyper
+    ) -> Tensor:
+        return _moved(rule, grads, sums, weights, state, hyper)
+
+    # Compilations are counted and limited per code object, so each rule gets one of its own.
+    code = step.__code__.replace(co_name=f"step_{abs(hash(rule))}")
+    own = FunctionType(code, step.__globals__, code.co_name, None, step.__closure__)
+    return torch.compile(own, dynamic=False, backend=_BACKEND)
 
 
 def _batches(jobs: list[Job]) -> list[list[Job]]:

@@ -1,10 +1,13 @@
 """A linear head that was trained elsewhere, as a fitted classifier."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.base import clone
+from sklearn.utils.validation import has_fit_parameter
 
 from septet._core import checks
 from septet.robust._fitting import TrainingRows
@@ -85,6 +88,38 @@ def full_rows(head: LinearHeadBase) -> tuple[np.ndarray, np.ndarray]:
         return head.coef_, head.intercept_
     half, bias = head.coef_[0] / 2, head.intercept_[0] / 2
     return np.stack([-half, half]), np.array([-bias, bias])
+
+
+def rescale(head: LinearHead, center: np.ndarray, scale: np.ndarray) -> LinearHead:
+    """Return the head that does to standardised features what `head` does to the features."""
+    rows, bias = full_rows(head)
+    return LinearHead(rows * scale, bias + rows @ center, head.classes_).fit()
+
+
+def unscale(
+    rows: np.ndarray, bias: np.ndarray, center: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn a head for standardised features into one for the features as they are."""
+    rows = rows / scale
+    return rows, bias - rows @ center
+
+
+def fit_head(
+    classifier: Any,
+    features: np.ndarray,
+    y: ArrayLike,
+    given: Mapping[str, Any],
+    *,
+    present: LinearHead | None = None,
+) -> Any:
+    """Clone and fit a classifier, handing it groups and the present head if it has use for them."""
+    fitted = clone(classifier)
+    known = fitted.get_params()
+    for name in ("head", "estimator__head"):  # its own, or that of what it searches
+        if present is not None and name in known and known[name] is None:
+            fitted.set_params(**{name: present})
+    passed = {k: v for k, v in given.items() if v is not None and has_fit_parameter(fitted, k)}
+    return fitted.fit(features, y, **passed)
 
 
 def rows_for_head(estimator: LinearHeadBase, rows: TrainingRows, head: LinearHead) -> TrainingRows:

@@ -77,6 +77,29 @@ class GroupTable:
             return ", ".join(f"{part}={value}" for part, value in zip(self.parts, key, strict=True))
         return f"{self.parts[0]}={key}"
 
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Say the same as arguments of `fit`: one key per row, or memberships if groups overlap."""
+        per_row = np.diff(self.membership.indptr)
+        if per_row.max(initial=0) > 1 or (self.membership.data != 1).any():
+            return {"group_membership": self.membership.toarray()}
+        keys = np.empty(len(self.keys) + 1, dtype=object)
+        keys[:] = [*self.keys, None]
+        return {"groups": keys[self.codes]}
+
+    def stack(self, other: "GroupTable") -> "GroupTable":
+        """Return the table of the rows of both."""
+        keys = list(dict.fromkeys([*self.keys, *other.keys]))
+        parts = []
+        for table in (self, other):
+            entries = table.membership.tocoo()
+            column = np.array([keys.index(key) for key in table.keys], dtype=np.intp)
+            shape = (entries.shape[0], len(keys))
+            place = entries.row, column[entries.col]
+            parts.append(scipy.sparse.csr_array((entries.data, place), shape=shape))
+        both: SparseArray = scipy.sparse.vstack(parts, format="csr")
+        return GroupTable(tuple(keys), self.parts, both, self.absent)
+
     def rows(self, index: NDArray[Any]) -> "GroupTable":
         """Return the table of some of the rows, with the same groups."""
         return GroupTable(self.keys, self.parts, self.membership[index], self.absent)

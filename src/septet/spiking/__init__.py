@@ -3,6 +3,7 @@
 from septet.spiking.constraint import (
     Certificate,
     LearningReport,
+    RuleLearner,
     SpikeTrainLearner,
     UnreachableTargetsError,
 )
@@ -26,6 +27,9 @@ from septet.spiking.hebbian import (
 )
 from septet.spiking.neurons import (
     LIF,
+    GaussianReceptiveFieldEncoder,
+    LatencyEncoder,
+    PoissonEncoder,
     SpikeBatch,
     SpikeStorm,
     coincidence,
@@ -44,13 +48,17 @@ __all__ = [
     "LIF",
     "Certificate",
     "ConvergenceMonitor",
+    "GaussianReceptiveFieldEncoder",
     "HebbianLayer",
     "HebbianRule",
     "LTDDominatedWarning",
+    "LatencyEncoder",
     "LayerRun",
     "LearningReport",
     "MonitorWindow",
+    "PoissonEncoder",
     "PromotionConstraint",
+    "RuleLearner",
     "SpikeBatch",
     "SpikeStorm",
     "SpikeTrainLearner",

@@ -65,6 +65,7 @@ def _two(lr: float, lr_dense: float) -> tuple[Rates, ...]:
 _ADAM = {"betas": (0.9, 0.999), "eps": 1e-8}
 _TORCH_ADAM = {**_ADAM, "fused": True}
 _SUBSPACE = {**_ADAM, "projection": "svd"}
+# Ranks of the small model that leave a fifth of Adam's state, bases and scratch counted.
 _LEAN = {**_ADAM, "refresh": "rotate", "update_interval": 20}
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -88,9 +89,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 {**_LEAN, "projection": projection, **more},
             )
             for projection, words, more in (
-                ("topk", "top rows", {}),
-                ("srht", "Hadamard", {}),
-                ("gram", "rank 16", {"rank": 16}),
+                ("topk", "top rows", {"rank": 48}),
+                ("srht", "Hadamard", {"rank": 28}),
+                ("gram", "rank 18", {"rank": 18}),
             )
         },
         "adagrad": Method("Adagrad", torch.optim.Adagrad, _one(1e-2), (1e-2, 1e-2)),

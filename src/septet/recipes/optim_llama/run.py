@@ -30,13 +30,13 @@ class Config:
     """Optimizers of the main comparison."""
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     """Initial weights and sample orders, shared by all optimizers."""
-    steps: int = 400
+    steps: int = 300
     """Optimizer steps of the main comparison."""
     batch: int = 16
     """Windows in a micro-batch."""
     accumulate: int = 1
     """Micro-batches in a step."""
-    context: int = 128
+    context: int = 64
     """Symbols (bytes) predicted in a window."""
     rank: int = 24
     """Dimension of the momentum's subspace."""

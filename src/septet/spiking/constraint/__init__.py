@@ -3,5 +3,12 @@
 from septet.spiking.constraint._certificate import Certificate, UnreachableTargetsError
 from septet.spiking.constraint._learner import SpikeTrainLearner
 from septet.spiking.constraint._report import LearningReport
+from septet.spiking.constraint._rules import RuleLearner
 
-__all__ = ["Certificate", "LearningReport", "SpikeTrainLearner", "UnreachableTargetsError"]
+__all__ = [
+    "Certificate",
+    "LearningReport",
+    "RuleLearner",
+    "SpikeTrainLearner",
+    "UnreachableTargetsError",
+]

@@ -153,9 +153,11 @@ class Problem:
             )
             rounds += n
             self.steps += int(rows.counts[2] - steps)
-            if status != FULL or rounds >= max_rounds:
+            if status != FULL:
                 break
             rows = resized(rows, 2 * rows.bound.size)
+            if rounds >= max_rounds:
+                break
         if status == INFEASIBLE:
             raise UnreachableTargetsError(self.certificate(rows))
         if status == STALLED:

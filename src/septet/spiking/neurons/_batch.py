@@ -15,7 +15,7 @@ class SpikeBatch:
     The layout is that of a compressed sparse row matrix: pattern ``p`` owns the entries
     ``indptr[p]:indptr[p + 1]`` of `times` and `ids`. A batch never changes after it was made; its
     arrays are read-only. It serves as the input of a layer and as its output, and can be indexed
-    and split like a scikit-learn input.
+    and split like a scikit-learn input; as a NumPy array it is its `counts`.
 
     Parameters
     ----------
@@ -280,6 +280,12 @@ class SpikeBatch:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.times, self.ids, self.indptr, self.n_units, self.duration)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return `counts`: what the batch is to those who want a matrix of its shape."""
+        if copy is False:
+            raise ValueError("the counts of a SpikeBatch are computed: they cannot be a view.")
+        return self.counts().astype(np.int64 if dtype is None else dtype)
 
     def trains(self, pattern: int) -> list[NDArray[np.float64]]:
         """Return the times in ms of each unit's spikes in one pattern, as `n_units` arrays."""
