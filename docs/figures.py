@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from septet import cohort
+from septet import cohort, spiking
 
 
 def cohort_probabilities(path: Path) -> None:
@@ -33,8 +33,56 @@ def cohort_stream(path: Path) -> None:
     figure.savefig(path)
 
 
+def spiking_memory(path: Path) -> None:
+    """One of ten patterns that a neuron has memorised: inputs, potential, targets."""
+    from matplotlib.figure import Figure
+
+    inputs, targets = spiking.random_associations(10, 500, 5, random_state=0)
+    learner = spiking.SpikeTrainLearner().fit(inputs, targets)
+    figure = Figure((7, 6), layout="constrained")
+    upper, lower = figure.subplots(2, sharex=True)
+    spiking.plot_raster(inputs, 0, ax=upper, label="input")
+    spiking.plot_potential(spiking.LIF(), inputs, learner.coef_[0], targets=targets[0], ax=lower)
+    upper.set(xlabel="")
+    figure.savefig(path)
+
+
+def spiking_steps(path: Path) -> None:
+    """The same three directions, steps of three kinds: worked example of the method."""
+    from matplotlib.figure import Figure
+
+    inputs = spiking.SpikeBatch.from_lists([[[0.0], [4.0], [18.0]]], duration=40.0)
+    targets = [8.0, 25.0]
+    lif = spiking.LIF()
+    rows = spiking.psp(lif, inputs, 0, targets)
+    missing = 1 + np.array([0.0, np.exp(-(25.0 - 8.0) / lif.tau_m)])
+    gram = rows @ rows.T
+    steps = {
+        "exact": np.linalg.solve(gram, missing),
+        "diagonal": missing / np.diag(gram),
+        "uniform": np.full(2, 0.5),
+    }
+    figure = Figure((7, 6.5), layout="constrained")
+    for ax, (name, step) in zip(figure.subplots(3, sharex=True), steps.items(), strict=True):
+        spiking.plot_potential(lif, inputs, step @ rows, targets=targets, ax=ax)
+        ax.set(title=name, ylim=(-0.5, 1.25), xlabel="time (ms)" if name == "uniform" else "")
+    figure.savefig(path)
+
+
+def spiking_capacity(path: Path) -> None:
+    """Seeds with a solution against the load, 100 inputs, three output rates."""
+    curves = [spiking.capacity(None, 100, n, 6) for n in (1, 2, 5)]
+    spiking.plot_capacity(curves).savefig(path)
+
+
 def draw_all(folder: Path) -> None:
     """Draw every figure into `folder`."""
     folder.mkdir(exist_ok=True)
-    for draw in (cohort_probabilities, cohort_stream):
+    for draw in (
+        cohort_probabilities,
+        cohort_stream,
+        spiking_memory,
+        spiking_steps,
+        spiking_capacity,
+    ):
         draw(folder / f"{draw.__name__}.svg")

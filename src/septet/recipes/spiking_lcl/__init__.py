@@ -1,0 +1,1 @@
+"""Linear-constraints learning of spike trains: exactness, speed, capacity, robustness."""
