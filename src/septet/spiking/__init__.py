@@ -26,10 +26,10 @@ from septet.spiking.hebbian import (
     VanishedWeightsError,
     is_stable,
     l2_constraint,
-    memory,
     multiplicative_constraint,
     promotion_constraint,
     stdp_constraint,
+    synaptic_memory,
     weak_coupling_promotions,
 )
 from septet.spiking.neurons import (
@@ -94,7 +94,6 @@ __all__ = [
     "l2_constraint",
     "load_layer",
     "maximise_margin",
-    "memory",
     "multiplicative_constraint",
     "noise_recall",
     "plot_capacity",
@@ -108,6 +107,7 @@ __all__ = [
     "save_layer",
     "simulate",
     "stdp_constraint",
+    "synaptic_memory",
     "to_aer",
     "to_events",
     "to_nir",

@@ -13,7 +13,7 @@ from septet.spiking import (
     SpikeBatch,
     is_stable,
     l2_constraint,
-    memory,
+    synaptic_memory,
     multiplicative_constraint,
     promotion_constraint,
     stdp_constraint,
@@ -160,9 +160,9 @@ def test_a_fixed_point_that_amplifies_itself_is_unstable():
 
 
 def test_memory_is_counted_in_output_spikes():
-    assert memory(0.003, 50.0) == pytest.approx(1 / 0.15)
+    assert synaptic_memory(0.003, 50.0) == pytest.approx(1 / 0.15)
     with pytest.raises(ValueError, match="learning_rate must be greater than 0"):
-        memory(0.0, 50.0)
+        synaptic_memory(0.0, 50.0)
 
 
 @pytest.mark.parametrize("promotion", ["binary", "count", "trace", "nearest"])

@@ -12,10 +12,10 @@ from septet.spiking.hebbian._theory import (
     PromotionConstraint,
     is_stable,
     l2_constraint,
-    memory,
     multiplicative_constraint,
     promotion_constraint,
     stdp_constraint,
+    synaptic_memory,
     weak_coupling_promotions,
 )
 
@@ -31,9 +31,9 @@ __all__ = [
     "VanishedWeightsError",
     "is_stable",
     "l2_constraint",
-    "memory",
     "multiplicative_constraint",
     "promotion_constraint",
     "stdp_constraint",
+    "synaptic_memory",
     "weak_coupling_promotions",
 ]

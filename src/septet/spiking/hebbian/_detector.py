@@ -337,7 +337,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
                 presentation.rest(state)
                 tally = Tally.empty(row.size, self.n_neurons_, 0)
                 seed = mix((self._seed + (self.n_samples_seen_ + 1) * STEP) % 2**64)
-                plan = self._plan(rule, self.learning_rate_)
+                plan = self._plan(rule, self._rate())
                 status, neuron, recent = const.DEADLOCK, -1, Recent.none()
                 while status == const.DEADLOCK:  # the loop has renormalised and goes on
                     status, neuron, _, _, recent = run(
@@ -352,6 +352,11 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
                 self._adapt(int(tally.outputs.sum()), bool(row.any()))
         self.weights_ = np.ascontiguousarray(state.w.T)
         self.bias_, self._due, self._fired = state.bias, state.due, state.fired
+
+    def _rate(self) -> float:
+        """Learning rate now: weights are the mean of what was won, until memory is full."""
+        won = 1.0 + self.n_samples_seen_ / self.n_neurons_
+        return self.learning_rate_ * max(self.memory / won, 1.0)
 
     def _adapt(self, outputs: int, shown: bool) -> None:
         """Count, and move the threshold towards the wanted number of output spikes."""

@@ -205,14 +205,14 @@ def l2_constraint(p: ArrayLike) -> Floats:
     return p / norm
 
 
-def memory(learning_rate: float, promotions_per_spike: float) -> float:
+def synaptic_memory(learning_rate: float, promotions_per_spike: float) -> float:
     r"""How many output spikes the weights remember: :math:`1 / (\lambda \bar M)`.
 
     A learning rate means nothing without the number of promotions per output spike.
 
     Examples
     --------
-    >>> memory(1e-3, 50.0)
+    >>> synaptic_memory(1e-3, 50.0)
     20.0
     """
     lam = checks.number("learning_rate", learning_rate, above=0.0)
