@@ -16,6 +16,7 @@ from septet.spiking.constraint import (
 )
 from septet.spiking.hebbian import (
     ConvergenceMonitor,
+    DriftAlarm,
     HebbianLayer,
     HebbianRule,
     LayerRun,
@@ -66,6 +67,7 @@ __all__ = [
     "CapacityCurve",
     "Certificate",
     "ConvergenceMonitor",
+    "DriftAlarm",
     "GaussianReceptiveFieldEncoder",
     "HebbianLayer",
     "HebbianRule",

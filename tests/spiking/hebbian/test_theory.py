@@ -13,10 +13,10 @@ from septet.spiking import (
     SpikeBatch,
     is_stable,
     l2_constraint,
-    synaptic_memory,
     multiplicative_constraint,
     promotion_constraint,
     stdp_constraint,
+    synaptic_memory,
     weak_coupling_promotions,
 )
 from septet.spiking.hebbian import _reference

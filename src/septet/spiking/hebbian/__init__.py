@@ -1,6 +1,7 @@
 """Hebbian and STDP learning with normalised weights: convergence, novelty, the theory behind."""
 
 from septet.spiking.hebbian._detector import SpikingNoveltyDetector
+from septet.spiking.hebbian._drift import DriftAlarm
 from septet.spiking.hebbian._layer import HebbianLayer, LayerRun, VanishedWeightsError
 from septet.spiking.hebbian._monitor import (
     ConvergenceMonitor,
@@ -21,6 +22,7 @@ from septet.spiking.hebbian._theory import (
 
 __all__ = [
     "ConvergenceMonitor",
+    "DriftAlarm",
     "HebbianLayer",
     "HebbianRule",
     "LTDDominatedWarning",
