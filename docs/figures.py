@@ -75,12 +75,49 @@ def spiking_capacity(path: Path) -> None:
     spiking.plot_capacity(curves).savefig(path)
 
 
+def robust_heads(path: Path) -> None:
+    """Accuracy of every group under a plain and a worst-group head, same training rows."""
+    from matplotlib.figure import Figure
+
+    from septet import robust
+
+    rng = np.random.default_rng(0)
+
+    def rows(n: int, agreement: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        y = rng.integers(0, 2, n)
+        place = np.where(rng.random(n) < agreement, y, 1 - y)
+        X = rng.normal(size=(n, 6))
+        X[:, 0] += 1.6 * y
+        X[:, 1] += 3.0 * place
+        return X, y, place
+
+    X, y, place = rows(1000, 0.95)
+    test, truth, where = rows(600, 0.5)
+    heads = {
+        "plain head": robust.ERMClassifier(0.01).fit(X, y),
+        "worst-group head": robust.GroupDROClassifier(0.01).fit(X, y, groups=place),
+    }
+    figure = Figure((7, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    for i, (name, head) in enumerate(heads.items()):
+        report = robust.group_report(truth, head.predict(test), where)
+        for j, row in enumerate(report.groups):
+            at = j + 0.2 * i
+            axes.plot(row.family_interval, [at, at], color=f"C{i}", alpha=0.35, linewidth=6)
+            axes.plot(row.accuracy, at, "o", color=f"C{i}", label=name if j == 0 else None)
+        axes.set_yticks(range(len(report.groups)), [row.name for row in report.groups])
+    axes.set(xlabel="accuracy, with 95 % intervals that hold for all groups at once")
+    axes.legend()
+    figure.savefig(path)
+
+
 def draw_all(folder: Path) -> None:
     """Draw every figure into `folder`."""
     folder.mkdir(exist_ok=True)
     for draw in (
         cohort_probabilities,
         cohort_stream,
+        robust_heads,
         spiking_memory,
         spiking_steps,
         spiking_capacity,

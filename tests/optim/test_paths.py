@@ -31,6 +31,7 @@ def options(**changed):
         "weight_decay": [0.0, 0.3],
         "compat": [None, "reference"],
         "betas": [(0.9, 0.99), (0.0, 0.5)],
+        "nonfinite": ["raise", "propagate"],
     } | changed
     return st.fixed_dictionaries({k: st.sampled_from(v) for k, v in choices.items()})
 
@@ -90,15 +91,18 @@ def test_stacked_steps_equal_plain_ones(chosen, dtype):
     assert_equal_up_to_rounding(stacked, plain, ulps=16)
 
 
+@pytest.mark.parametrize("nonfinite", ["raise", "propagate"])
 @pytest.mark.parametrize("momentum", [None, "ema", "subspace"])
-def test_shares_of_threads_add_up(monkeypatch, momentum):
+def test_shares_of_threads_add_up(monkeypatch, momentum, nonfinite):
     monkeypatch.setattr("septet.optim._cpu._SHARED_FROM", 1)
-    plain, _ = trained(SHAPES, momentum=momentum, projection="topk", fused=False)
+    shapes = [*SHAPES, (9, 300), (300, 9)]
+    options = {"momentum": momentum, "projection": "topk", "nonfinite": nonfinite}
+    plain, _ = trained(shapes, fused=False, **options)
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            fast, _ = trained(SHAPES, momentum=momentum, projection="topk")
+            fast, _ = trained(shapes, **options)
             assert_equal_up_to_rounding(fast, plain)
     finally:
         torch.set_num_threads(before)

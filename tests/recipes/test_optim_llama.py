@@ -205,9 +205,9 @@ def small_state(method, rank=24):
         "adam-sn": lambda m, n: m * n + max(m, n),
         "rmsprop-sn": lambda m, n: max(m, n),
         "adam-snsm": lambda m, n: max(m, n) + rank * (m + n),
-        "lean-srht": lambda m, n: max(m, n) + rank * max(m, n),
-        "lean-topk": lambda m, n: max(m, n) + rank * min(m, n) + rank,
-        "lean-gram": lambda m, n: max(m, n) + 16 * (m + n),
+        "lean-srht": lambda m, n: max(m, n) + 28 * max(m, n),
+        "lean-topk": lambda m, n: max(m, n) + 48 * (min(m, n) + 1),
+        "lean-gram": lambda m, n: max(m, n) + 18 * (m + n),
     }[method]
     return sum(kept(m, n) for m, n in linear) + (1 if method == "rmsprop-sn" else 2) * rest
 

@@ -14,9 +14,9 @@ from septet import robust
 
 # smaller than the defaults where that only saves time
 ESTIMATORS = [
-    robust.AFRClassifier(),
+    robust.AFRClassifier(gamma=1.0, random_state=0),
     robust.CRISClassifier(head=robust.GroupDROClassifier()),
-    robust.DFRClassifier(Cs=(1.0, 0.1), n_refits=2),
+    robust.DFRClassifier(Cs=(1.0, 0.1), n_refits=1, tol=1e-2),
     robust.ERMClassifier(),
     robust.GroupBalancedClassifier(),
     robust.GroupDROClassifier(),
@@ -82,5 +82,4 @@ def test_two_fits_with_one_seed_are_bit_identical(estimator):
         if "random_state" in head.get_params():
             head.set_params(random_state=3)
         head.fit(X, y)
-    assert np.array_equal(one.coef_, two.coef_)
-    assert np.array_equal(one.intercept_, two.intercept_)
+    assert np.array_equal(one.decision_function(X), two.decision_function(X))

@@ -143,7 +143,7 @@ def test_training_with_the_loss_serves_the_worst_group():
     model = nn.Linear(3, 2).double()
     loss = GroupDROLoss(np.bincount(codes).tolist(), step_size=0.1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    for _ in range(300):
+    for _ in range(200):
         optimizer.zero_grad()
         losses = nn.functional.cross_entropy(model(rows), classes, reduction="none")
         (loss(losses, codes) + 0.05 * model.weight.square().sum()).backward()

@@ -61,7 +61,7 @@ def test_without_refit_the_head_is_the_one_of_the_fitting_rows():
     ("search", "message"),
     [
         (GroupSearchCV(param_grid={"alpha": ()}), "param_grid must not be empty"),
-        (GroupSearchCV(selection="acuracy"), "Did you mean 'accuracy'"),
+        (GroupSearchCV(selection="accurate"), "Did you mean 'accuracy'"),
         (GroupSearchCV(refit=False), "refit=False needs a single split; cv gives 5"),
         (GroupSearchCV(ERMClassifier(), {"alpha": (0.0,)}), "alpha must be greater than 0"),
         (

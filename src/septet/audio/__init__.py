@@ -22,9 +22,12 @@ from septet.audio._blending import (  # noqa: E402
     squared_ogr,
 )
 from septet.audio._classifier import MultiViewClassifier  # noqa: E402
-from septet.audio._clips import Clips, load_clips  # noqa: E402
+from septet.audio._clips import Clips, Piece, load_clips  # noqa: E402
 from septet.audio._cqt import C1_HZ, CQT, Atoms, constant_q_atoms  # noqa: E402
 from septet.audio._curves import BranchCurves  # noqa: E402
+from septet.audio._draw import draw_curves, draw_views  # noqa: E402
+from septet.audio._evaluate import Evaluation, evaluate  # noqa: E402
+from septet.audio._features import write_features  # noqa: E402
 from septet.audio._gammatone import (  # noqa: E402
     Gammatone,
     erb_centres,
@@ -43,6 +46,7 @@ from septet.audio._network import (  # noqa: E402
 )
 from septet.audio._ogr import OGRPolicy  # noqa: E402
 from septet.audio._policies import FixedPolicy, WeightPolicy  # noqa: E402
+from septet.audio._runs import RunOutcome, RunPlan, train_runs  # noqa: E402
 from septet.audio._scale import LogScale  # noqa: E402
 from septet.audio._splits import check_classes, check_groups, group_split  # noqa: E402
 from septet.audio._stack import VIEWS, ViewStack  # noqa: E402
@@ -71,6 +75,7 @@ __all__ = [
     "Clips",
     "ConvolutionalRecurrent",
     "Decision",
+    "Evaluation",
     "FixedPolicy",
     "GBlendPolicy",
     "Gammatone",
@@ -81,6 +86,9 @@ __all__ = [
     "MultiViewNet",
     "NetworkSize",
     "OGRPolicy",
+    "Piece",
+    "RunOutcome",
+    "RunPlan",
     "TimeConvolutions",
     "ViewStack",
     "WaveEncoder",
@@ -92,7 +100,10 @@ __all__ = [
     "check_classes",
     "check_groups",
     "constant_q_atoms",
+    "draw_curves",
+    "draw_views",
     "erb_centres",
+    "evaluate",
     "gammatone_bandwidth",
     "gammatone_response",
     "gblend_weights",
@@ -106,4 +117,6 @@ __all__ = [
     "normalize_weights",
     "optimal_blend",
     "squared_ogr",
+    "train_runs",
+    "write_features",
 ]

@@ -27,7 +27,7 @@ from septet.audio._fit import (
 from septet.audio._material import Material, gather
 from septet.audio._named import named_policy
 from septet.audio._network import JOINT, MultiViewNet
-from septet.audio._persist import load_model, save_model, settings_of
+from septet.audio._persist import load_model, refuse_other_run, save_model, settings_of
 from septet.audio._policies import WeightPolicy
 from septet.audio._source import ViewSource
 from septet.audio._stack import VIEWS, ViewStack
@@ -251,14 +251,15 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
             problem = self._problem(material)
             plan = self._schedule(problem)
             self.policy_ = self._policy(plan)
+            config = self._config(plan)
+            if folder is not None and not fresh:
+                refuse_other_run(folder, config)
             fitting = Fitting(
                 self.net_, problem, self.policy_, plan, seed=self.random_state, world=here
             )
             self.interrupted_ = True
             try:
-                fitting.run(
-                    folder=folder, config=self._config(plan), fresh=fresh, progress=progress
-                )
+                fitting.run(folder=folder, config=config, fresh=fresh, progress=progress)
                 self.interrupted_ = False
             finally:
                 self._adopt(fitting)
@@ -266,7 +267,8 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Sequence[Any] | NDArray[Any], *, head: str | None = None) -> NDArray[Any]:
         """Return the labels (n_clips,) of clips."""
-        return self.classes_[self.predict_proba(X, head=head).argmax(axis=1)]
+        chosen = self.predict_proba(X, head=head).argmax(axis=1)
+        return self.classes_[chosen]
 
     def predict_proba(
         self, X: Sequence[Any] | NDArray[Any], *, head: str | None = None
@@ -280,16 +282,23 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
         NotFittedError
             If there is nothing learned yet.
         """
+        self._fitted()
         head = self.head if head is None else head
+        checks.choice("head", head, [*self.net_.branches, "ensemble"])
+        return self.predict_heads(X)[head]
+
+    def predict_heads(self, X: Sequence[Any] | NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+        """Return the probabilities (n_clips, n_classes) by every branch and their mean.
+
+        The mean is called ``"ensemble"``.
+        """
         clips, logits, _ = self._logits(X)
-        checks.choice("head", head, [*logits, "ensemble"])
-        chosen = list(logits.values()) if head == "ensemble" else [logits[head]]
-        total = np.zeros((len(clips), len(self.classes_)))
-        for part in chosen:
+        result = {}
+        for name, part in logits.items():
             logs = part.double().log_softmax(dim=1).numpy()
             mean = np.exp(clip_log_probabilities(logs, clips.owner))
-            total += mean / mean.sum(axis=1, keepdims=True)
-        return total / len(chosen)
+            result[name] = mean / mean.sum(axis=1, keepdims=True)
+        return result | {"ensemble": np.mean(list(result.values()), axis=0)}
 
     def explain(self, X: Sequence[Any] | NDArray[Any]) -> list[Decision]:
         """Return label, confidence and what each view contributed, for each clip."""

@@ -11,9 +11,28 @@ from numpy.typing import NDArray
 
 from septet._core import checks
 from septet._core.errors import DataError, SeptetWarning
-from septet.signal import read_audio, resample
+from septet.signal import Recording, read_audio, resample
 
 _SHOWN = 5  # problems that a message spells out
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a file, as a clip.
+
+    Attributes
+    ----------
+    path : Path
+    start, seconds : float
+        Where it begins and how long it lasts, in seconds.
+    """
+
+    path: Path
+    start: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.path} from {self.start:g} s"
 
 
 @dataclass(frozen=True)
@@ -67,7 +86,7 @@ def load_clips(
 
     Parameters
     ----------
-    source : sequence of paths or of arrays, or ndarray of shape (n_clips, n_samples)
+    source : sequence of paths, pieces or arrays, or ndarray of shape (n_clips, n_samples)
         Files of any rate, or samples at `sample_rate`.
     sample_rate : int
         In Hz.
@@ -165,8 +184,8 @@ def _cut(
 
 def _read(item: Any, index: int, sample_rate: int) -> tuple[NDArray[np.float32], int]:
     """Return the samples of a file or array, and the rate that they came in."""
-    if isinstance(item, str | Path):
-        recording = read_audio(item)
+    if isinstance(item, str | Path | Piece):
+        recording = _recording(item)
         if recording.sample_rate == sample_rate:
             return recording.samples, sample_rate
         converted = resample(recording.samples, recording.sample_rate, sample_rate)
@@ -183,7 +202,7 @@ def _read(item: Any, index: int, sample_rate: int) -> tuple[NDArray[np.float32],
 
 
 def _name(item: Any, index: int) -> str:
-    return str(item) if isinstance(item, str | Path) else f"clip {index}"
+    return str(item) if isinstance(item, str | Path | Piece) else f"clip {index}"
 
 
 def _warn_about(skipped: list[tuple[str, str]], upsampled: int, sample_rate: int) -> None:
@@ -200,3 +219,9 @@ def _warn_about(skipped: list[tuple[str, str]], upsampled: int, sample_rate: int
             SeptetWarning,
             stacklevel=3,
         )
+
+
+def _recording(item: str | Path | Piece) -> Recording:
+    if isinstance(item, Piece):
+        return read_audio(item.path, start=item.start, seconds=item.seconds)
+    return read_audio(item)

@@ -182,7 +182,7 @@ class CQT(nn.Module):
             filter_scale=filter_scale,
         )
         self.hop = checks.integer("hop", hop, low=1)
-        tolerance = checks.number("tolerance", tolerance, low=0, below=1)
+        self.tolerance = tolerance = checks.number("tolerance", tolerance, low=0, below=1)
         checks.choice("method", method, ("auto", "fold", "direct"))
         self.sample_rate, self.n_bands = sample_rate, n_bins
         self.centres = self.atoms.frequencies
@@ -226,8 +226,10 @@ class CQT(nn.Module):
     def extra_repr(self) -> str:
         """Return the settings for printing."""
         return (
-            f"sample_rate={self.sample_rate}, hop={self.hop}, n_bins={self.n_bands}, "
-            f"octaves_folded={len(self._rows)}, octaves_direct={len(self._starts)}"
+            f"sample_rate={self.sample_rate}, hop={self.hop}, n_bins={self.n_bands}, from "
+            f"{self.centres[0]:.6g} to {self.centres[-1]:.6g} Hz, longest atom "
+            f"{self.atoms.lengths[0]:.6g}, tolerance={self.tolerance:g}, power={self.power:g}, "
+            f"log={self.log}, octaves_folded={len(self._rows)}, octaves_direct={len(self._starts)}"
         )
 
     def _direct(self, samples: Tensor, count: int, index: int) -> Tensor:

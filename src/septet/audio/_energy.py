@@ -93,6 +93,10 @@ class FilteredEnergy(nn.Module):
             energy = energy + full.unfold(2, whole, 1).sum(-1)[:, :, :count]
         return (energy / self.window_length).transpose(1, 2)
 
+    def extra_repr(self) -> str:
+        """Return the settings for printing."""
+        return f"hop={self.hop}, window_length={self.window_length}, center={self.center}"
+
     def _sums(
         self, samples: Tensor, index: int, before: int, n_hops: int, rest: int
     ) -> tuple[Tensor, Tensor]:

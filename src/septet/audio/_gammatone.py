@@ -235,3 +235,10 @@ class Gammatone(nn.Module):
         """Return the image of a power spectrogram (batch, frames, bins) of the same transform."""
         values = power if self.power == 2 else magnitude(power)
         return as_image(values @ self.weights, self.log, self.power)
+
+    def extra_repr(self) -> str:
+        """Return the settings for printing."""
+        return (
+            f"sample_rate={self.sample_rate}, n_bands={self.n_bands}, from {self.centres[0]:.6g} "
+            f"to {self.centres[-1]:.6g} Hz, mode={self.mode}, power={self.power:g}, log={self.log}"
+        )

@@ -118,7 +118,7 @@ class ModulationPolicy(FixedPolicy):
 
 
 def modulated(
-    net: MultiViewNet, embeddings: Mapping[str, Tensor], targets: Tensor, alpha: float
+    net: MultiViewNet, embeddings: Mapping[str, Tensor], targets: Tensor, alpha: Tensor | float
 ) -> dict[str, Tensor]:
     """Return the embeddings with the gradients of views that are ahead held back.
 
@@ -129,14 +129,14 @@ def modulated(
         Of every view.
     targets : Tensor
         Class numbers (batch,) or probabilities (batch, n_classes).
-    alpha : float
+    alpha : float or scalar Tensor
         See :class:`ModulationPolicy`.
     """
     if len(embeddings) < 2:
         return dict(embeddings)
     probabilities = net.contributions(embeddings).detach().softmax(dim=2)
     if targets.ndim == 1:
-        targets = torch.nn.functional.one_hot(targets, net.n_classes)
+        targets = targets[:, None] == torch.arange(net.n_classes, device=targets.device)
     scores = (probabilities * targets.to(probabilities.dtype).unsqueeze(1)).sum(dim=(0, 2))
     others = (scores.sum() - scores) / (len(scores) - 1)
     ratio = scores / others

@@ -193,6 +193,7 @@ class LogMel(nn.Module):
             allow_empty=allow_empty,
         )
         self.sample_rate, self.n_bands = sample_rate, n_mels
+        self.scale, self.normalize = scale, normalize
         self.power = check_power(power)
         self.log = log
         self.centres = mel_frequencies(
@@ -215,3 +216,11 @@ class LogMel(nn.Module):
         """Return the image of a power spectrogram (batch, frames, bins) of the same transform."""
         values = power if self.power == 2 else magnitude(power)
         return as_image(values @ self.filters, self.log, self.power)
+
+    def extra_repr(self) -> str:
+        """Return the settings for printing."""
+        return (
+            f"sample_rate={self.sample_rate}, n_mels={self.n_bands}, from {self.centres[0]:.6g} to "
+            f"{self.centres[-1]:.6g} Hz, scale={self.scale}, normalize={self.normalize}, "
+            f"power={self.power:g}, log={self.log}"
+        )

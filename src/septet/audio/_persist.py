@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,7 +14,14 @@ from septet._core.files import PathLike
 from septet.audio._policies import FixedPolicy
 from septet.audio._stack import ViewStack
 from septet.audio._subnets import NetworkSize
-from septet.training import choose_device, load_checkpoint, save_checkpoint
+from septet.training import (
+    choose_device,
+    has_checkpoint,
+    load_checkpoint,
+    pack,
+    save_checkpoint,
+    unpack,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -115,6 +123,27 @@ def load_model(
     model.net_.to(where).eval()
     model.history_, model.interrupted_, model.evaluation_share_ = [], False, 0.0
     return model
+
+
+def refuse_other_run(folder: PathLike, config: Mapping[str, Any]) -> None:
+    """Raise if `folder` holds the checkpoint of a run with another configuration.
+
+    Raises
+    ------
+    CheckpointError
+        Listing every difference.
+    """
+    place = Path(folder) / "checkpoint"
+    if not has_checkpoint(place):
+        return
+    saved = load_checkpoint(place)["config"]
+    plain = unpack(*pack(dict(config)))
+    assert isinstance(saved, dict)
+    assert isinstance(plain, dict)
+    if odd := _differences(saved, plain):
+        raise CheckpointError(
+            f"{folder} holds another run: {odd}. Use another folder or start over with fresh=True."
+        )
 
 
 def _front_ends(stack: ViewStack) -> dict[str, str]:

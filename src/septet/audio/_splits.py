@@ -49,7 +49,7 @@ def group_split(
     --------
     >>> first, second = group_split([0, 0, 1, 1] * 2, list("aabbccdd"), random_state=0)
     >>> len(first), len(second)
-    (6, 2)
+    (4, 4)
     """
     labels = np.asarray(labels)
     groups = np.arange(labels.size) if groups is None else np.asarray(groups)
@@ -90,6 +90,11 @@ def _fill(
     for group in order:
         more = have + counts[group]
         if np.sum((more / target - 1) ** 2) < np.sum((have / target - 1) ** 2):
+            chosen[group] = True
+            have = more
+    for group in order:  # a class of few groups can be nearer to its target with none of them
+        more = have + counts[group]
+        if (counts[group] > 0)[have == 0].any() and (more < counts.sum(axis=0)).all():
             chosen[group] = True
             have = more
     return chosen

@@ -17,7 +17,8 @@ from septet.signal import STFT
 VIEWS = ("wave", "mel", "gamma", "cqt")
 """Names of the four standard views, in the order of the joint embedding."""
 
-_MIN_STD = 1e-5  # a band that varies less than this is constant: silence in the whole training set
+MIN_STD = 1e-5
+"""A band that varies less over the whole training set is constant: silence."""
 
 
 class ViewStack(nn.Module):
@@ -182,7 +183,7 @@ class ViewStack(nn.Module):
         for name in images:
             std = (spread[name] / count[name]).sqrt()
             self.get_buffer(f"mean_{name}").copy_(mean[name])
-            self.get_buffer(f"std_{name}").copy_(std.where(std > _MIN_STD, 1.0))
+            self.get_buffer(f"std_{name}").copy_(std.where(std > MIN_STD, 1.0))
         return self
 
     def _normalized(self, name: str, view: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class NetworkSize:
 
 
 SIZES = {
-    "tiny": NetworkSize(32, (32, 32), (16, 16, 32), (64, 9, 9), (16, 4, 4), 16, False),
+    "tiny": NetworkSize(32, (32, 32), (16, 32, 32), (64, 8, 4), (32, 8, 4), 16, False),
     "small": NetworkSize(
         64, (16, 32, 64), (32, 32, 64, 64), (64, 9, 9, 9), (16, 4, 2, 2), 32, True
     ),

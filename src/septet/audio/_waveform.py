@@ -43,3 +43,7 @@ class Waveform(nn.Module):
             mean_square = samples.square().mean(dim=1, keepdim=True)
             level = torch.where(mean_square > 0, mean_square, 1.0).sqrt()
         return (samples / torch.where(level > 0, level, 1.0)).unsqueeze(1)
+
+    def extra_repr(self) -> str:
+        """Return the settings for printing."""
+        return f"sample_rate={self.sample_rate}, norm={self.norm}"

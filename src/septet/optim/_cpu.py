@@ -115,10 +115,13 @@ class CpuPath:
         self._grads = [job.grad.contiguous() for job in jobs]
         table = [piece for job in jobs for piece in pieces(job.rule)]
         counts = [len(pieces(job.rule)) for job in jobs]
-        self._fill_measured(table, counts)
+        # Where nothing hangs on the gradients being finite, they need not be read ahead.
+        direct = [job.group["nonfinite"] == "propagate" for job in jobs]
+        self._fill_measured(table, counts, direct)
         bad = np.zeros((len(table), self._parts), np.float32)
-        self._share(kernels.measure, self._integers, self._sums, bad, self._sample)
-        kernels.reduce(self._integers, self._numbers, self._sums, bad, self._parts)
+        if not all(direct):
+            self._share(kernels.measure, self._integers, self._sums, bad, self._sample)
+            kernels.reduce(self._integers, self._numbers, self._sums, bad, self._parts)
         starts = np.cumsum([0, *counts[:-1]])
         return torch.from_numpy(np.add.reduceat(bad.sum(1), starts))
 
@@ -135,7 +138,7 @@ class CpuPath:
             row += len(pieces(job.rule))
         self._grads = []
 
-    def _fill_measured(self, table: list[Piece], counts: list[int]) -> None:
+    def _fill_measured(self, table: list[Piece], counts: list[int], direct: list[bool]) -> None:
         k = self._kernels
         addresses = np.repeat([grad.data_ptr() for grad in self._grads], counts)
         columns = np.array(
@@ -144,6 +147,7 @@ class CpuPath:
         )  # fmt: skip
         integers = np.zeros((len(table), k.INTEGERS), np.int64)
         integers[:, [k.PARTITION, k.NUMERATOR, k.ROWS, k.COLUMNS, k.SIZE, k.RANK]] = columns[:, :6]
+        integers[:, k.DIRECT] = np.repeat(direct, counts)
         integers[:, k.GRAD] = addresses + columns[:, 6] * self._sample.itemsize
         spaces = [_space(piece, self._parts, k) for piece in table]
         offsets = np.cumsum([0, *spaces])

@@ -22,8 +22,8 @@ from numba.extending import intrinsic, overload  # noqa: E402
 
 # Columns of the table of integers.
 PARTITION, NUMERATOR, PARAM, GRAD, MOMENTUM, SECOND, LARGEST, INDEX = range(8)
-ROWS, COLUMNS, SIZE, OFFSET, RANK = range(8, 13)
-INTEGERS = 13
+ROWS, COLUMNS, SIZE, OFFSET, RANK, DIRECT = range(8, 14)
+INTEGERS = 14
 # Columns of the table of numbers.
 LR, BETA1, GAIN, BETA2, REST2, EPS, KEEP, SIGN, SCALE1, SCALE2, SHARE = range(11)
 NUMBERS = 11
@@ -35,6 +35,7 @@ _INNER = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "nsz", 
 _OUTER = {**_INNER, "cache": True}
 _F32 = np.float32
 _ZERO, _ONE = np.float32(0), np.float32(1)
+_ROWS_AT_A_TIME = 32  # so few that they stay in the cache between the two passes of a direct step
 
 
 @intrinsic
@@ -132,21 +133,23 @@ def _row_sums(g, low, high, columns, size, sums):
 
 
 @njit(**_INNER)
-def _column_sums(g, low, high, columns, sums):
-    """Sum the squares of each column over some rows, four rows at a time."""
+def _column_sums(g, low, high, columns, first, sums):
+    """Sum the squares of columns from `first` on over some rows, four rows at a time."""
+    width = sums.size
     sums[:] = _ZERO
     quarter = (high - low) // 4
+    step = quarter * columns
     for i in range(low, low + quarter):
-        ga = g[i * columns : (i + 1) * columns]
-        gb = g[(i + quarter) * columns : (i + quarter + 1) * columns]
-        gc = g[(i + 2 * quarter) * columns : (i + 2 * quarter + 1) * columns]
-        gd = g[(i + 3 * quarter) * columns : (i + 3 * quarter + 1) * columns]
-        for j in range(columns):
+        at = i * columns + first
+        ga, gb = g[at : at + width], g[at + step : at + step + width]
+        gc = g[at + 2 * step : at + 2 * step + width]
+        gd = g[at + 3 * step : at + 3 * step + width]
+        for j in range(width):
             a, b, c, d = _load(ga, j), _load(gb, j), _load(gc, j), _load(gd, j)
             sums[j] += (a * a + b * b) + (c * c + d * d)
     for i in range(low + 4 * quarter, high):
-        row = g[i * columns : (i + 1) * columns]
-        for j in range(columns):
+        row = g[i * columns + first : i * columns + first + width]
+        for j in range(width):
             sums[j] += _load(row, j) * _load(row, j)
 
 
@@ -166,6 +169,8 @@ def measure(integers, sums, bad, sample, part, parts):
     `bad` (tables, parts) gets NaN where an uncompressed gradient is not finite.
     """
     for t in range(integers.shape[0]):
+        if integers[t, DIRECT]:
+            continue
         rows, columns, size = integers[t, ROWS], integers[t, COLUMNS], integers[t, SIZE]
         offset = integers[t, OFFSET]
         g = carray(_at(integers[t, GRAD]), (size,), sample.dtype)
@@ -174,7 +179,7 @@ def measure(integers, sums, bad, sample, part, parts):
             _row_sums(g, low, high, columns, size, sums[offset : offset + rows])
         elif integers[t, PARTITION] == BY_COLUMN:
             start = offset + part * columns
-            _column_sums(g, low, high, columns, sums[start : start + columns])
+            _column_sums(g, low, high, columns, 0, sums[start : start + columns])
         else:
             bad[t, part] = _poison(g[low:high])
 
@@ -186,7 +191,7 @@ def reduce(integers, numbers, sums, bad, parts):
         rows, columns = integers[t, ROWS], integers[t, COLUMNS]
         offset = integers[t, OFFSET]
         share = _F32(numbers[t, SHARE])
-        if integers[t, PARTITION] == EACH:
+        if integers[t, PARTITION] == EACH or integers[t, DIRECT]:
             continue
         if integers[t, PARTITION] == BY_ROW:
             mine = sums[offset : offset + rows]
@@ -212,37 +217,49 @@ def _inverse(v, lr, scale, eps):
     return lr / root if root != _ZERO else _ZERO
 
 
+@njit(**_INNER)
+def _advance(table, numbers, low, steps):
+    """Advance some shared second moments, from `low` on, and turn the sums into step sizes."""
+    lr, eps, scale = _F32(numbers[LR]), _F32(numbers[EPS]), _F32(numbers[SCALE2])
+    beta2, rest2 = _F32(numbers[BETA2]), _F32(numbers[REST2])
+    if table[SECOND] == 0:
+        steps[:] = lr
+        return
+    v = carray(_at(table[SECOND] + 4 * low), (steps.size,), np.float32)
+    for j in range(steps.size):
+        v[j] = beta2 * v[j] + rest2 * steps[j]
+    if table[LARGEST] != 0:
+        top = carray(_at(table[LARGEST] + 4 * low), (steps.size,), np.float32)
+        for j in range(steps.size):
+            top[j] = v[j] if v[j] > top[j] or v[j] != v[j] else top[j]
+        v = top
+    for j in range(steps.size):
+        steps[j] = _inverse(v[j], lr, scale, eps)
+
+
+@njit(**_INNER)
+def _set_apart(index, first, stop, steps, inside):
+    """Move the steps of selected columns to `inside`: the gradient acts on the others only."""
+    for s in range(np.searchsorted(index, first), np.searchsorted(index, stop)):
+        inside[s] = steps[index[s]]
+        steps[index[s]] = _ZERO
+
+
 @njit(**_OUTER)
 def advance(integers, numbers, sums, parts):
     """Advance the shared second moments and turn the sums into step sizes, in place."""
     for t in range(integers.shape[0]):
-        if integers[t, PARTITION] == EACH:
+        if integers[t, PARTITION] == EACH or integers[t, DIRECT]:
             continue
         rows, columns, rank = integers[t, ROWS], integers[t, COLUMNS], integers[t, RANK]
         offset = integers[t, OFFSET]
         count = rows if integers[t, PARTITION] == BY_ROW else columns
         steps = sums[offset : offset + count]
-        lr, eps, scale = _F32(numbers[t, LR]), _F32(numbers[t, EPS]), _F32(numbers[t, SCALE2])
-        beta2, rest2 = _F32(numbers[t, BETA2]), _F32(numbers[t, REST2])
-        if integers[t, SECOND] == 0:
-            steps[:] = lr
-        else:
-            v = carray(_at(integers[t, SECOND]), (count,), np.float32)
-            for j in range(count):
-                v[j] = beta2 * v[j] + rest2 * steps[j]
-            if integers[t, LARGEST] != 0:
-                top = carray(_at(integers[t, LARGEST]), (count,), np.float32)
-                for j in range(count):
-                    top[j] = v[j] if v[j] > top[j] or v[j] != v[j] else top[j]
-                v = top
-            for j in range(count):
-                steps[j] = _inverse(v[j], lr, scale, eps)
+        _advance(integers[t], numbers[t], 0, steps)
         if integers[t, NUMERATOR] == SELECT and integers[t, PARTITION] == BY_COLUMN:
             index = carray(_at(integers[t, INDEX]), (rank,), np.int32)
-            inside = sums[offset + parts * columns : offset + parts * columns + rank]
-            for s in range(rank):
-                inside[s] = steps[index[s]]
-                steps[index[s]] = _ZERO  # the gradient acts outside the selection only
+            start = offset + parts * columns
+            _set_apart(index, 0, columns, steps, sums[start : start + rank])
 
 
 @njit(**_INNER)
@@ -274,9 +291,9 @@ def _average_columns(p, g, m, steps, scale, keep, beta1, gain):
 
 
 @njit(**_INNER)
-def _select_columns(p, g, m, index, new, steps, scale, keep, beta1, gain):
-    """Advance the momentum of the selected columns; their new weights go to `new`."""
-    for s in range(index.size):
+def _select_columns(p, g, m, index, first, stop, new, steps, scale, keep, beta1, gain):
+    """Advance the momentum of selected columns; their new weights go to `new`."""
+    for s in range(first, stop):
         j = index[s]
         x = beta1 * _load(m, s) + gain * _load(g, j)
         _store(m, s, x)
@@ -331,27 +348,59 @@ def _by_row(p, g, m, index, steps, low, high, columns, numerator, numbers):
 
 
 @njit(**_INNER)
-def _by_column(p, g, m, index, steps, inside, new, low, high, columns, numerator, numbers):
+def _by_column(
+    p, g, m, index, steps, inside, new, low, high, columns, first, stop, numerator, numbers
+):
+    """Update columns `first` to `stop` of some rows."""
     keep, sign, scale = _F32(numbers[KEEP]), _F32(numbers[SIGN]), _F32(numbers[SCALE1])
     beta1, gain = _F32(numbers[BETA1]), _F32(numbers[GAIN])
     rank = index.size
+    s, end = np.searchsorted(index, first), np.searchsorted(index, stop)
+    mine = steps[first:stop]
     for i in range(low, high):
-        row, change = p[i * columns : (i + 1) * columns], g[i * columns : (i + 1) * columns]
+        at, until = i * columns + first, i * columns + stop
         if numerator == AVERAGE:
-            kept = m[i * columns : (i + 1) * columns]
-            _average_columns(row, change, kept, steps, scale, keep, beta1, gain)
+            _average_columns(p[at:until], g[at:until], m[at:until], mine, scale, keep, beta1, gain)
             continue
+        row, change = p[i * columns : (i + 1) * columns], g[i * columns : (i + 1) * columns]
         kept = m[i * rank : (i + 1) * rank]
-        _select_columns(row, change, kept, index, new, inside, scale, keep, beta1, gain)
-        _plain_columns(row, change, steps, sign, keep)
-        for s in range(rank):
-            _store(row, index[s], new[s])
+        _select_columns(row, change, kept, index, s, end, new, inside, scale, keep, beta1, gain)
+        _plain_columns(p[at:until], g[at:until], mine, sign, keep)
+        for k in range(s, end):
+            _store(row, index[k], new[k])
+
+
+@njit(**_INNER)
+def _row_steps(table, numbers, g, low, high, steps):
+    """Measure some rows and turn their sums into step sizes."""
+    columns, size = table[COLUMNS], table[SIZE]
+    share = _F32(numbers[SHARE])
+    _row_sums(g, low, high, columns, size, steps)
+    for i in range(low, high):
+        steps[i] *= share
+    rest = size - (table[ROWS] - 1) * columns
+    if share != _ONE and rest != columns and high == table[ROWS]:  # the shorter last block
+        steps[high - 1] *= _F32(columns) / _F32(rest)
+    _advance(table, numbers, low, steps[low:high])
+
+
+@njit(**_INNER)
+def _column_steps(table, numbers, g, first, stop, index, steps, inside):
+    """Measure some columns and turn their sums into step sizes."""
+    share = _F32(numbers[SHARE])
+    _column_sums(g, 0, table[ROWS], table[COLUMNS], first, steps[first:stop])
+    for j in range(first, stop):
+        steps[j] *= share
+    _advance(table, numbers, first, steps[first:stop])
+    if table[NUMERATOR] == SELECT:
+        _set_apart(index, first, stop, steps, inside)
 
 
 @njit(**_OUTER)
 def apply(integers, numbers, sums, sample, part, parts):
     """Update one thread's share of every weight and momentum.
 
+    Direct tables were not measured before; their squares are summed here, just ahead of use.
     Tables run backwards: the gradients that were measured last may still be in the cache.
     """
     for t in range(integers.shape[0] - 1, -1, -1):
@@ -365,15 +414,30 @@ def apply(integers, numbers, sums, sample, part, parts):
         index = carray(_at(integers[t, INDEX]), (rank,), np.int32)
         if integers[t, PARTITION] == BY_ROW:
             steps = sums[offset : offset + rows]
-            _by_row(p, g, m, index, steps, low, high, columns, numerator, numbers[t])
+            many = _ROWS_AT_A_TIME if integers[t, DIRECT] else max(high - low, 1)
+            for i in range(low, high, many):
+                stop = min(i + many, high)
+                if integers[t, DIRECT]:
+                    _row_steps(integers[t], numbers[t], g, i, stop, steps)
+                _by_row(p, g, m, index, steps, i, stop, columns, numerator, numbers[t])
         elif integers[t, PARTITION] == BY_COLUMN:
             steps = sums[offset : offset + columns]
             start = offset + parts * columns
             inside = sums[start : start + rank]
             new = sums[start + (1 + part) * rank : start + (2 + part) * rank]
+            if not integers[t, DIRECT]:
+                _by_column(
+                    p, g, m, index, steps, inside, new, low, high, columns, 0, columns,
+                    numerator, numbers[t],
+                )  # fmt: skip
+                continue
+            # Each thread has columns of its own, so nobody waits for the sums of others.
+            first, stop = columns * part // parts, columns * (part + 1) // parts
+            _column_steps(integers[t], numbers[t], g, first, stop, index, steps, inside)
             _by_column(
-                p, g, m, index, steps, inside, new, low, high, columns, numerator, numbers[t]
-            )
+                p, g, m, index, steps, inside, new, 0, rows, columns, first, stop,
+                numerator, numbers[t],
+            )  # fmt: skip
         else:
             count = high - low if integers[t, SECOND] else 0
             tops = high - low if integers[t, LARGEST] else 0

@@ -8,11 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from septet._core.extras import needs
 from septet.robust._afr import AFRClassifier
+from septet.robust._benchmarks import (
+    Benchmark,
+    GroupedExamples,
+    load_celeba,
+    load_civilcomments,
+    load_multinli,
+    load_waterbirds,
+)
 from septet.robust._compare import Comparison, compare_models
-from septet.robust._composite import GroupedImages, digits_on_photographs
+from septet.robust._composite import DigitsOnPhotographs, GroupedImages, digits_on_photographs
 from septet.robust._cris import CRISClassifier
 from septet.robust._dfr import DFRClassifier
 from septet.robust._erm import ERMClassifier, GroupBalancedClassifier
+from septet.robust._files import Rows, load_head, read_rows, save_head
 from septet.robust._fixed_head import LinearHead
 from septet.robust._group_dro import GroupDROClassifier
 from septet.robust._group_dro_cv import GroupDROClassifierCV
@@ -22,6 +31,7 @@ from septet.robust._intervals import (
     clopper_pearson_lower,
     wilson_interval,
 )
+from septet.robust._jobs import audit_file, compare_files, fit_file, predict_file
 from septet.robust._logit_adjusted import LogitAdjustedClassifier
 from septet.robust._planner import LabelPlan, infer_groups, suggest_labels
 from septet.robust._report import group_report, worst_group_accuracy
@@ -39,11 +49,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AFRClassifier",
+    "Benchmark",
     "CRISClassifier",
     "CRISSplit",
     "CVaRLoss",
     "Comparison",
     "DFRClassifier",
+    "DigitsOnPhotographs",
     "ERMClassifier",
     "GroupBalancedClassifier",
     "GroupDROClassifier",
@@ -52,29 +64,42 @@ __all__ = [
     "GroupReport",
     "GroupRow",
     "GroupSearchCV",
+    "GroupedExamples",
     "GroupedImages",
     "LabelPlan",
     "LinearHead",
     "LogitAdjustedClassifier",
     "NetworkFeatures",
     "NetworkSettings",
+    "Rows",
     "TauNormClassifier",
     "WorstGroupScorer",
+    "audit_file",
     "clopper_pearson_interval",
     "clopper_pearson_lower",
+    "compare_files",
     "compare_models",
     "cris_split",
     "digits_on_photographs",
     "extract_features",
+    "fit_file",
     "fit_jtt",
     "fit_network",
     "group_balanced_sampler",
     "group_report",
     "infer_groups",
+    "load_celeba",
+    "load_civilcomments",
+    "load_head",
+    "load_multinli",
+    "load_waterbirds",
+    "predict_file",
     "predict_rows",
     "pseudo_groups",
+    "read_rows",
     "retrain_head",
     "sample_labels",
+    "save_head",
     "suggest_labels",
     "upweighted_rows",
     "wilson_interval",

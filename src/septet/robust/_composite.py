@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from septet import data
 from septet._core import checks
 from septet._core.random import RandomState, generator
-from septet.data import Images, Provenance, Split
+from septet.data import Images, Provenance
 
 _SIDE = 28
 # Vertical strips of the photographs for train, validation and test, as parts of the width.
@@ -44,6 +44,21 @@ class GroupedImages:
         return len(self.y)
 
 
+@dataclass(frozen=True)
+class DigitsOnPhotographs:
+    """The three parts of the task; made by `digits_on_photographs`.
+
+    Attributes
+    ----------
+    train, validation, test : GroupedImages
+        Background and class go together in `train` only.
+    """
+
+    train: GroupedImages
+    validation: GroupedImages
+    test: GroupedImages
+
+
 def digits_on_photographs(
     *,
     n_train: int = 3000,
@@ -52,7 +67,7 @@ def digits_on_photographs(
     agreement: float = 0.95,
     digits: Literal["mnist-5k", "digits"] = "mnist-5k",
     random_state: RandomState = None,
-) -> Split[GroupedImages]:
+) -> DigitsOnPhotographs:
     """Draw a handwritten digit onto crops of two photographs; the class is whether it is 5 or more.
 
     In the training part the background agrees with the class as often as `agreement` says, in the
@@ -72,7 +87,7 @@ def digits_on_photographs(
 
     Returns
     -------
-    Split of GroupedImages
+    DigitsOnPhotographs
         The three parts.
 
     Raises
@@ -121,8 +136,7 @@ def digits_on_photographs(
         )
         found = (drawn.provenance, pictures.provenance)
         parts.append(GroupedImages(images, y, place, drawn.labels[rows], found))
-    train, validation, test = parts
-    return Split(train=train, validation=validation, test=test)
+    return DigitsOnPhotographs(*parts)
 
 
 def _masks(drawn: Images) -> NDArray[np.float64]:

@@ -240,7 +240,7 @@ class CRISClassifier(ClassifierMixin, BaseEstimator):
         trained = features if own else self._extract(_take(X, split.phase_one))
         self.center_, self.scale_ = standardization(trained, on=self.standardize)
         retraining = (features, y[split.retraining], table.rows(split.retraining))
-        self._fit_head(retraining, choosing, rng)
+        self._fit_head(retraining, choosing, rng, classes_are_groups=no_groups)
         return self
 
     def _check_rows(self, X: Any, y: ArrayLike) -> tuple[Any, NDArray[Any]]:
@@ -329,7 +329,12 @@ class CRISClassifier(ClassifierMixin, BaseEstimator):
         return features
 
     def _fit_head(
-        self, retraining: _Labelled, choosing: _Labelled, rng: np.random.Generator
+        self,
+        retraining: _Labelled,
+        choosing: _Labelled,
+        rng: np.random.Generator,
+        *,
+        classes_are_groups: bool,
     ) -> None:
         head = clone(GroupDROClassifierCV() if self.head is None else self.head)
         known = head.get_params(deep=False)
@@ -343,13 +348,21 @@ class CRISClassifier(ClassifierMixin, BaseEstimator):
             table = table.stack(choosing[2])
         if "random_state" in known and known["random_state"] is None:
             head.set_params(random_state=rng)
-        if "cross_with_label" in known:
-            head.set_params(cross_with_label=False)  # the labels are crossed already
+        # the labels handed on are crossed already, and None where unknown
+        settings = {"cross_with_label": False, "unknown_group": None}
+        settings |= {f"estimator__{name}": value for name, value in settings.items()}
+        if not classes_are_groups:
+            known = head.get_params()
+            head.set_params(**{name: value for name, value in settings.items() if name in known})
         present = None
         if (network := self._network) is not None:
             present = rescale(network.present_head(), self.center_, self.scale_)
         self.head_ = fit_head(
-            head, (features - self.center_) / self.scale_, y, table.labels, present=present
+            head,
+            (features - self.center_) / self.scale_,
+            y,
+            {} if classes_are_groups else table.labels,
+            present=present,
         )
         if network is not None:
             network.put_head(*unscale(*full_rows(self.head_), self.center_, self.scale_))
@@ -367,7 +380,8 @@ class CRISClassifier(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: Any) -> FloatArray:
         """Return logits for the rows of X: of the second class for two classes, else (n, K)."""
-        return self.head_.decision_function(self._features(X))
+        features = self._features(X)
+        return self.head_.decision_function(features)
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the class with the largest logit for each row of X."""

@@ -100,6 +100,11 @@ class Problem:
             self.add_targets(int(p), rows, start)
         return rows
 
+    def with_room(self, rows: Rows, n: int) -> Rows:
+        """Return the store itself, or a larger copy if `n` more rows would not fit."""
+        needed = int(rows.counts[N_ROWS]) + n
+        return rows if needed <= rows.bound.size else resized(rows, 2 * needed)
+
     def add_targets(self, p: int, rows: Rows, w: Floats) -> None:
         """Add the rows of the desired spikes of one pattern; there must be room."""
         self.kernels.add_targets(p, self.line, self.targets, self.constants, self.limits, rows, w)

@@ -1,0 +1,171 @@
+"""Optimizer steps on the linear matrices of LLaMA-60M (25.3 M float32 weights), side by side.
+
+All ways run in one process, in turns, with one and two threads. `AdamW(fused=True)` is torch's
+fastest; the three-product form is Subspace-Momentum written as its authors do; AdamWSN, GaLore and
+APOLLO come from their own packages. Nobody refreshes a basis in the timed steps; what refreshes
+cost is measured apart.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import TYPE_CHECKING, Any
+
+import torch
+from sidebyside import interleaved, ratio, show, versioned
+
+from septet.optim import AdamSN, AdamSNSM, RMSpropSN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HIDDEN, FORWARD, LAYERS, RANK, INTERVAL = 512, 1376, 8, 128, 200
+LAYER = [(HIDDEN, HIDDEN)] * 4 + [(FORWARD, HIDDEN)] * 2 + [(HIDDEN, FORWARD)]
+NEVER = 10**9
+
+
+class ThreeProducts(torch.optim.Optimizer):
+    """AdamSNSM with the numerator of the reference code: project, project back, project back."""
+
+    def __init__(self, params: Any, lr: float, rank: int) -> None:
+        super().__init__(params, {"lr": lr, "betas": (0.9, 0.999), "eps": 1e-6, "rank": rank})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:
+        """Take one step."""
+        for group in self.param_groups:
+            beta1, beta2 = group["betas"]
+            for p in group["params"]:
+                state, g = self.state[p], p.grad
+                tall = g.shape[0] >= g.shape[1]
+                if not state:
+                    side = torch.randn(min(g.shape), group["rank"], dtype=g.dtype)
+                    state["basis"] = torch.linalg.qr(side).Q
+                    state["step"] = 0
+                    low = g @ state["basis"] if tall else state["basis"].T @ g
+                    state["momentum"] = torch.zeros_like(low)
+                    dim = 1 if tall else 0
+                    state["second"] = torch.zeros_like(g.sum(dim, keepdim=True))
+                basis, t = state["basis"], state["step"] + 1
+                state["step"] = t
+                low = g @ basis if tall else basis.T @ g
+                state["momentum"] = beta1 * state["momentum"] + (1 - beta1) * low
+                inside = state["momentum"] @ basis.T if tall else basis @ state["momentum"]
+                outside = g - (low @ basis.T if tall else basis @ low)
+                sums = g.square().sum(1 if tall else 0, keepdim=True)
+                state["second"].mul_(beta2).add_(sums, alpha=1 - beta2)
+                bottom = state["second"].sqrt().add_(group["eps"])
+                scale = (1 - beta2**t) ** 0.5 / (1 - beta1**t)
+                p.add_((inside + outside) / bottom, alpha=-group["lr"] * scale)
+
+
+def step_of(build: Callable[[list[Any]], torch.optim.Optimizer]) -> Callable[[], Any]:
+    """Give an optimizer weights and gradients of its own and return its step."""
+    generator = torch.Generator().manual_seed(0)
+    params = [
+        torch.nn.Parameter(torch.randn(shape, generator=generator) * 0.02)
+        for shape in LAYER * LAYERS
+    ]
+    for p in params:
+        p.grad = torch.randn(p.shape, generator=generator) * 0.01
+    return build(params).step
+
+
+def peers() -> dict[str, Callable[[], Any]]:
+    """Steps of the packages that publish the same or a neighbouring method."""
+    from pytorch_optimizer import AdamWSN
+
+    stubs = ("bitsandbytes", "bitsandbytes.optim", "bitsandbytes.optim.optimizer")
+    for name in stubs:  # the 8-bit variants, which are not timed, import it
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["bitsandbytes.optim.optimizer"].Optimizer2State = object
+    from apollo_torch import APOLLOAdamW
+    from galore_torch import GaLoreAdamW
+
+    low = {"rank": RANK, "update_proj_gap": NEVER, "scale": 0.25, "proj_type": "std"}
+    apollo = {**low, "proj": "random", "scale_type": "channel"}
+    return {
+        f"{versioned('pytorch-optimizer')} AdamWSN": step_of(
+            lambda p: AdamWSN([{"params": p, "sn": True}], lr=1e-3)
+        ),
+        f"{versioned('galore-torch')}": step_of(
+            lambda p: GaLoreAdamW([{"params": p, **low}], lr=1e-3, no_deprecation_warning=True)
+        ),
+        f"{versioned('apollo-torch')}": step_of(
+            lambda p: APOLLOAdamW([{"params": p, **apollo}], lr=1e-3)
+        ),
+    }
+
+
+def main() -> list[dict[str, Any]]:
+    """Time every way; one row for each comparison."""
+    lean = {"lr": 1e-3, "rank": RANK, "update_interval": NEVER}
+    ours = {
+        "AdamSN": step_of(lambda p: AdamSN(p, lr=1e-3)),
+        "RMSpropSN": step_of(lambda p: RMSpropSN(p, lr=1e-3)),
+        "AdamSNSM topk": step_of(lambda p: AdamSNSM(p, projection="topk", **lean)),
+        "AdamSNSM gram": step_of(lambda p: AdamSNSM(p, projection="gram", **lean)),
+        "AdamSNSM srht": step_of(lambda p: AdamSNSM(p, projection="srht", **lean)),
+    }
+    adamw, products = "torch AdamW(fused=True)", "three products"
+    others = {
+        adamw: step_of(lambda p: torch.optim.AdamW(p, lr=1e-3, fused=True)),
+        products: step_of(lambda p: ThreeProducts(p, lr=1e-3, rank=RANK)),
+        **peers(),
+    }
+    wsn, galore, apollo = list(others)[2:]
+    wanted = [
+        ("AdamSN", adamw, 1 / 0.95), ("RMSpropSN", adamw, 1 / 0.75),
+        ("AdamSNSM topk", adamw, 1 / 1.1), ("AdamSNSM gram", products, 1.5),
+        ("AdamSNSM srht", products, None), ("AdamSN", wsn, 2.0), ("RMSpropSN", wsn, 2.0),
+        ("AdamSNSM topk", wsn, 2.0), ("AdamSNSM gram", wsn, 2.0), ("AdamSNSM gram", galore, None),
+        ("AdamSNSM topk", galore, None), ("AdamSNSM gram", apollo, None),
+        ("AdamSNSM topk", apollo, None),
+    ]  # fmt: skip
+    rows = []
+    before = torch.get_num_threads()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        light = {name: (ours | others)[name] for name in (*list(ours)[:3], adamw, wsn)}
+        heavy = {k: v for k, v in (ours | others).items() if k not in light}
+        seconds = interleaved(light, repeats=25, warm_up=2)
+        seconds_of_all = interleaved(light | heavy, repeats=5, warm_up=1)
+        for mine, peer, floor in wanted:
+            measured = seconds if mine in light and peer in light else seconds_of_all
+            label = f"step, {threads} thread{'s' if threads > 1 else ''}"
+            rows.append(ratio(label, measured, mine, peer, floor=floor))
+        rows += refreshes(threads)
+    torch.set_num_threads(before)
+    return rows
+
+
+def refreshes(threads: int) -> list[dict[str, Any]]:
+    """How much refreshing every matrix once in 200 steps adds to the mean step."""
+    rows = []
+    for projection in ("svd", "gram", "randomized", "random", "topk"):
+        options = {"lr": 1e-3, "rank": RANK, "projection": projection}
+        ways = {
+            "always": step_of(lambda p, o=options: AdamSNSM(p, update_interval=1, **o)),
+            "never": step_of(lambda p, o=options: AdamSNSM(p, update_interval=NEVER, **o)),
+        }
+        seconds = interleaved(ways, repeats=3)
+        always, never = (sorted(seconds[name])[1] for name in ways)
+        share = (always - never) / INTERVAL / never
+        rows.append(
+            {
+                "what": f"refresh, {threads} thread{'s' if threads > 1 else ''}",
+                "ours": f"AdamSNSM {projection}",
+                "ours (ms)": 1e3 * always,
+                "peer": "the same without refresh",
+                "peer (ms)": 1e3 * never,
+                "share of the mean step": share,
+                "floor": 0.1,
+                "met": share <= 0.1,
+            }
+        )
+    return rows
+
+
+if __name__ == "__main__":
+    show(main())

@@ -1,0 +1,1 @@
+"""Group-robust classification on digits drawn on photographs, and its guarantees."""
