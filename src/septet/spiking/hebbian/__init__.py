@@ -9,6 +9,7 @@ from septet.spiking.hebbian._monitor import (
     MonitorWindow,
 )
 from septet.spiking.hebbian._rule import HebbianRule
+from septet.spiking.hebbian._scores import novelty_deviation
 from septet.spiking.hebbian._theory import (
     PromotionConstraint,
     is_stable,
@@ -34,6 +35,7 @@ __all__ = [
     "is_stable",
     "l2_constraint",
     "multiplicative_constraint",
+    "novelty_deviation",
     "promotion_constraint",
     "stdp_constraint",
     "synaptic_memory",

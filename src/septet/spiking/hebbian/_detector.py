@@ -73,9 +73,9 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
     encoding : {"auto", "l1", "l2", "none"}, default "auto"
         Norm by which rows are divided before they become rates; "auto" is "l1" for one neuron and
         "l2" for more. "none" keeps differences in total.
-    homeostasis : float, default 0.05
+    homeostasis : float, default 0.0
         Relative rise of a winner's threshold, so that all neurons take part; falls off as 1 over
-        the number of samples seen.
+        the number of samples seen. Neurons begin at samples, so that few are left out without.
     contamination : float, default 0.1
         Share of the training samples that `predict` is to call novel, in (0, 0.5].
     n_jobs : int, optional
@@ -148,7 +148,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         presentation: float = 350.0,
         tau_m: float = 20.0,
         encoding: str = "auto",
-        homeostasis: float = 0.05,
+        homeostasis: float = 0.0,
         contamination: float = 0.1,
         n_jobs: int | None = None,
         random_state: RandomState = None,

@@ -11,6 +11,7 @@ from septet._core import checks
 Floats: TypeAlias = NDArray[np.float64]
 
 _FEWEST = 20  # windows that a calibration needs
+_ROOM = 0.1  # of the mean variance, added to every synapse's own
 
 
 class DriftAlarm:
@@ -21,7 +22,10 @@ class DriftAlarm:
     variance; the statistic of a later window x is
 
     .. math::
-        T = \frac1N \sum_i \frac{(x_i - \bar x_i)^2}{s_i^2 (1 + 1/B)} .
+        T = \frac1N \sum_i \frac{(x_i - \bar x_i)^2}{s_i^2 + 0.1\, \overline{s^2}}, \qquad
+        \overline{s^2} = \frac1N \sum_i s_i^2 ,
+
+    where the second term makes room for synapses that were hardly ever promoted.
 
     Its distribution is estimated from the calibration windows, each held against the others, as a
     gamma distribution. The threshold is its quantile at :math:`1 - 1/L`, so that false alarms come
@@ -67,16 +71,16 @@ class DriftAlarm:
         n = len(shares)
         self.mean_ = shares.mean(axis=0)
         self.variance_ = shares.var(axis=0, ddof=1)
-        self._used = self.variance_ > 0
-        self._widening = 1.0 + 1.0 / n
-        if not self._used.any():
+        if not self.variance_.any():
             raise ValueError("promotions do not vary between windows; nothing can be calibrated.")
         # each window against all others: their means and variances follow from the whole's
-        away = shares[:, self._used] - self.mean_[self._used]
-        left_out = ((n - 1) * self.variance_[self._used] - n / (n - 1) * away**2) / (n - 2)
-        apart = n / (n - 1) * away
-        own = (apart**2 / (np.maximum(left_out, 1e-300) * (1.0 + 1.0 / (n - 1)))).mean(axis=1)
-        self.threshold_ = self._quantile(own)
+        away = shares - self.mean_
+        others = ((n - 1) * self.variance_ - n / (n - 1) * away**2) / (n - 2)
+        own = [
+            self._statistic(n / (n - 1) * gap, np.maximum(variance, 0.0))
+            for gap, variance in zip(away, others, strict=True)
+        ]
+        self.threshold_ = self._quantile(np.array(own))
         return self
 
     def update(self, promotions: ArrayLike) -> bool:
@@ -85,12 +89,15 @@ class DriftAlarm:
             raise ValueError("calibrate the alarm with windows of normal input first.")
         row = checks.vector("promotions", promotions, size=self.mean_.size)
         (share,) = self._shares(row[None])
-        away = (share - self.mean_)[self._used] ** 2 / (self.variance_[self._used] * self._widening)
-        self.statistics.append(float(away.mean()))
+        self.statistics.append(self._statistic(share - self.mean_, self.variance_))
         rings = self.statistics[-1] > self.threshold_
         if rings:
             self.alarms.append(len(self.statistics) - 1)
         return rings
+
+    @staticmethod
+    def _statistic(away: Floats, variance: Floats) -> float:
+        return float((away**2 / (variance + _ROOM * variance.mean())).mean())
 
     @staticmethod
     def _shares(rows: Floats) -> Floats:

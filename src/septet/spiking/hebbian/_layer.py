@@ -338,7 +338,7 @@ class HebbianLayer:
         tally = Tally.empty(self.n_inputs, self.n_neurons, self.n_neurons if statistics else 0)
         watch = Watch.empty(self.weights, 0, watched=False)
         if monitor is not None and plan.rate > 0:
-            watch = monitor.watch(self.weights)
+            watch = monitor.watch(self.weights, plan.rate)
         trains: list[tuple[Floats, Floats]] = []
         converged = False
         for pattern in patterns:
@@ -353,7 +353,7 @@ class HebbianLayer:
                 out_ids.append(ids)
                 self._complain(status, neuron)
                 if monitor is not None and plan.rate > 0:
-                    monitor.close_windows(plan.rate)
+                    monitor.close_windows()
                     converged = monitor.converged
                 if status == const.DONE or converged:
                     break

@@ -133,6 +133,13 @@ def _stuck(now, w, scale, total, plan, state):
 
 
 @inner
+def _wake(k, now, w, scale, total, plan, state, watch):
+    """Renormalise a neuron that might never fire again; return how the call ends."""
+    state.fired[k] = now
+    return DEADLOCK if _normalise(k, w, scale, total, plan, state, watch) else VANISHED
+
+
+@inner
 def _demote(i, w, scale, total, plan, state, tally, watch):
     n = w.shape[0]
     columns = tally.demoted.shape[1]
@@ -269,7 +276,11 @@ def advance(
     n_out = 0
     status, whose = DONE, -1
     position = state.cursor[0]
-    while True:
+    if position == 0:
+        whose = _stuck(now, w, scale, total, plan, state)
+        if whose >= 0:
+            status = _wake(whose, now, w, scale, total, plan, state, watch)
+    while status == DONE:
         # the next batch
         if poisson:
             if total_rate == 0:
@@ -293,9 +304,7 @@ def advance(
         if then - base > FRAME * plan.tau_plus:
             whose = _stuck(then, w, scale, total, plan, state)
             if whose >= 0:
-                status = DEADLOCK
-                _normalise(whose, w, scale, total, plan, state, watch)
-                state.fired[whose] = then
+                status = _wake(whose, then, w, scale, total, plan, state, watch)
                 break
             fall = math.exp(-(then - base) / plan.tau_plus)
             for i in range(n_inputs):

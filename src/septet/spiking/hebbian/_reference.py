@@ -49,7 +49,11 @@ def run(
     times_seen, ids_seen = list(recent.times), list(recent.ids)
     state.clock[1] = state.clock[0]
     status, whose = const.DONE, -1
-    while state.cursor[0] < times.size:
+    if state.cursor[0] == 0:
+        whose = _stuck(float(state.clock[0]), plan, state)
+        if whose >= 0:
+            status = _wake(whose, float(state.clock[0]), plan, state, watch)
+    while status == const.DONE and state.cursor[0] < times.size:
         first = int(state.cursor[0])
         now = float(times[first])
         last = int(np.searchsorted(times, now, "right"))
@@ -57,9 +61,7 @@ def run(
             state.clock[1] = now
             whose = _stuck(now, plan, state)
             if whose >= 0:
-                _normalise(whose, plan, state, watch)
-                state.fired[whose] = now
-                status = const.DEADLOCK
+                status = _wake(whose, now, plan, state, watch)
                 break
         batch = ids[first:last]
         _decay(now, plan, state)
@@ -88,6 +90,12 @@ def run(
     seen = Recent(np.array(times_seen), np.array(ids_seen, dtype=np.int64))
     moments = np.array([t for t, _ in spikes])
     return status, whose, moments, np.array([k for _, k in spikes], dtype=np.int64), seen
+
+
+def _wake(k: int, now: float, plan: Plan, state: State, watch: Watch) -> int:
+    """Renormalise a neuron that might never fire again; return how the call ends."""
+    state.fired[k] = now
+    return const.DEADLOCK if _normalise(k, plan, state, watch) else const.VANISHED
 
 
 def _decay(now: float, plan: Plan, state: State) -> None:

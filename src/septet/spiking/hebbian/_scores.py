@@ -3,7 +3,9 @@
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from septet._core import checks
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -11,13 +13,49 @@ SCORES = ("chi2", "kl", "tv", "l2", "cosine")
 _LOG = 1e-12  # added to a share before its logarithm
 
 
-def deviations(shares: Floats, weights: Floats, score: str) -> Floats:
-    """Measure between every row of `shares` and every row of `weights`, all of sum 1.
+def novelty_deviation(shares: ArrayLike, weights: ArrayLike, score: str = "chi2") -> Floats:
+    r"""Measure how far promotions are from weights, for every sample and every neuron.
+
+    With x a row of `shares` and w a row of `weights`, n entries each and :math:`\epsilon = 0.1/n`:
+
+    .. math::
+        \chi^2 = \sum_i \frac{(x_i - w_i)^2}{w_i + \epsilon}, \quad
+        \mathrm{KL} = \sum_i x_i \log \frac{x_i + 10^{-12}}{w_i + \epsilon}, \quad
+        \mathrm{TV} = \tfrac12 \sum_i |x_i - w_i|,
+
+    the Euclidean distance (l2), and one minus the cosine of the angle. `SpikingNoveltyDetector`
+    scores with them; they serve as well for prototypes that were found without spikes.
+
+    Parameters
+    ----------
+    shares : array_like of shape (n_samples, n_features)
+        Rows of sum 1.
+    weights : array_like of shape (n_neurons, n_features)
+        Rows of sum 1.
+    score : {"chi2", "kl", "tv", "l2", "cosine"}, default "chi2"
 
     Returns
     -------
     ndarray of shape (n_samples, n_neurons)
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit or the score is unknown.
+
+    Examples
+    --------
+    >>> novelty_deviation([[0.5, 0.5], [1.0, 0.0]], [[0.5, 0.5]], "tv").tolist()
+    [[0.0], [0.5]]
     """
+    x, w = checks.matrix("shares", shares), checks.matrix("weights", weights)
+    if x.shape[1] != w.shape[1]:
+        raise ValueError(f"shares have {x.shape[1]} features, weights {w.shape[1]}; same needed.")
+    return deviations(x, w, checks.choice("score", score, SCORES))
+
+
+def deviations(shares: Floats, weights: Floats, score: str) -> Floats:
+    """Measure as `novelty_deviation` does, of arguments that were checked."""
     room = weights + _floor(weights)
     if score == "chi2":
         constant = (weights**2 / room).sum(axis=1)
