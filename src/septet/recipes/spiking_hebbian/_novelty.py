@@ -195,11 +195,11 @@ def _usual(X: Floats, X_test: Floats, seed: int) -> Scored:
             yield _timed(
                 f"{name}, {form}", lambda a=train, b=test, m=maker: m().fit(a).score_samples(b)
             )
-        if find_spec("pyod") is not None:
-            yield from _pyod(train, test, form, seed)
+        if form == "raw" and find_spec("pyod") is not None:
+            yield from _pyod(train, test, seed)
 
 
-def _pyod(train: Floats, test: Floats, form: str, seed: int) -> Scored:
+def _pyod(train: Floats, test: Floats, seed: int) -> Scored:
     from importlib import import_module
 
     for name, module in PYOD.items():
@@ -211,4 +211,4 @@ def _pyod(train: Floats, test: Floats, form: str, seed: int) -> Scored:
         def work(maker: Any = maker, settings: Row = settings) -> Floats:
             return -np.asarray(maker(**settings).fit(train).decision_function(test))
 
-        yield _timed(f"PyOD {name}, {form}", work)
+        yield _timed(f"PyOD {name}, raw", work)
