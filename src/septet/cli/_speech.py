@@ -273,7 +273,7 @@ def train(
     batch_size: int | None = None,
     lr: float | None = None,
     begin_with: Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "cpu",
     fresh: bool = False,
     as_json: Json = False,
@@ -288,7 +288,7 @@ def train(
     output
         Folder for checkpoints, history and, in the end, model.safetensors.
     recipe
-        small, or paper for the published settings.
+        small, small-continued, or paper for the published settings.
     network
         Another member of the family: segan, segan+sn, sasegan-1 to sasegan-11, sasegan-all,
         isegan-2, dsegan-2 and so on.
@@ -309,7 +309,7 @@ def train(
     begin_with
         Begin with the weights of this file, which holds the same network.
     seed
-        Of everything that is drawn.
+        Of everything that is drawn, instead of the recipe's own.
     device
         Where, such as cpu or cuda.
     fresh

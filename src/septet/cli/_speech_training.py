@@ -31,7 +31,7 @@ def run(
     batch_size: int | None,
     lr: float | None,
     begin_with: Path | None,
-    seed: int,
+    seed: int | None,
     device: str,
     fresh: bool,
 ) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def run(
         raise ValueError("--width belongs to --network.")
     chosen = replace(
         chosen,
-        training=replace(chosen.training, seed=seed),
+        training=replace(chosen.training, seed=chosen.training.seed if seed is None else seed),
         batch_size=chosen.batch_size if batch_size is None else batch_size,
     )
     if lr is not None:
@@ -73,8 +73,10 @@ def run(
         )
         if not processes.is_main:
             return {}
-    denoiser = speech.Denoiser(trainer.result, chosen.network)
-    denoiser.notes = {"recipe": recipe, "steps": chosen.training.steps, "seed": seed}
+    assert isinstance(trainer.result, speech.SASEGANGenerator)
+    denoiser = speech.Denoiser(chosen.finished(trainer.result), chosen.network)
+    denoiser.notes = {"recipe": recipe, "steps": chosen.training.steps}
+    denoiser.notes["seed"] = chosen.training.seed
     target = folder / "model.safetensors"
     denoiser.save(target, half=True)
     last = history[-1] if history else {}
@@ -104,11 +106,11 @@ def _data(
         )
         return chosen.mixtures(material), None
     train, validation = chosen.split(speech.packaged_16k(n_test=3))
-    return train, _judge(chosen.network, validation)
+    return train, _judge(chosen, validation)
 
 
 def _judge(
-    network: speech.NetworkConfig, validation: speech.Mixtures
+    chosen: speech.Preset, validation: speech.Mixtures
 ) -> Callable[[nn.Module, int], Mapping[str, float]]:
     drawn = [validation.batch(i) for i in range(_VALIDATED)]
     recordings = [tuple(x[0, 0].double().numpy() for x in pair) for pair in drawn]
@@ -117,7 +119,7 @@ def _judge(
     def evaluate(generator: nn.Module, steps: int) -> Mapping[str, float]:
         assert isinstance(generator, speech.SASEGANGenerator)
         was_training = generator.training
-        denoiser = speech.Denoiser(generator, network)
+        denoiser = speech.Denoiser(chosen.finished(generator), chosen.network)
         rows = []
         for clean, noisy in heard:
             enhanced = denoiser.enhance(noisy, speech.SAMPLE_RATE)

