@@ -34,6 +34,38 @@ def cohort_stream(path: Path) -> None:
     figure.savefig(path)
 
 
+def audio_views(path: Path) -> None:
+    """A chirp with clicks, by the four standard views."""
+    from matplotlib.figure import Figure
+
+    from septet.audio import ViewStack, draw_views
+
+    times = np.arange(32000) / 16000
+    samples = 0.3 * np.sin(2 * np.pi * (200 + 900 * times) * times)
+    samples[::4000] += 0.8
+    samples += 0.01 * np.random.default_rng(0).normal(size=samples.size)
+    figure = Figure((7, 7), layout="constrained")
+    draw_views(figure, ViewStack.standard(16000), samples, 16000)
+    figure.savefig(path)
+
+
+def audio_weights(path: Path) -> None:
+    """Three branches: one healthy, one that overfits, one slow."""
+    from matplotlib.figure import Figure
+
+    from septet.audio import OGRPolicy, draw_curves
+
+    policy = OGRPolicy(["healthy", "overfits", "slow"], warmup=5)
+    for i in range(41):
+        fade = 2 * np.exp(-0.05 * i)
+        rise = 1 + np.exp(-0.3 * i) + 0.02 * max(0, i - 10)
+        train = [fade + 0.1, 2 * np.exp(-0.15 * i), 2 - 0.01 * i]
+        policy.update(train, [fade + 0.15, rise, 2 - 0.009 * i])
+    figure = Figure((7, 5), layout="constrained")
+    draw_curves(figure, policy.curves)
+    figure.savefig(path)
+
+
 def spiking_memory(path: Path) -> None:
     """One of ten patterns that a neuron has memorised: inputs, potential, targets."""
     from matplotlib.figure import Figure
@@ -134,6 +166,8 @@ def draw_all(folder: Path) -> None:
     """Draw every figure into `folder`."""
     folder.mkdir(exist_ok=True)
     for draw in (
+        audio_views,
+        audio_weights,
         cohort_probabilities,
         cohort_stream,
         optim_curves,
