@@ -48,7 +48,7 @@ class Task:
     def split(self, seed: int) -> dict[str, NDArray[np.int64]]:
         """Return numbers of the clips for training, validation and test, no group in two of them.
 
-        At most 300, 200 and 400 of them: the question is what to do with little data.
+        At most 300, 160 and 400 of them: the question is what to do with little data.
         """
         rng = np.random.default_rng(seed)
         if self.parts is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
-from septet.recipes.spiking_lcl import _memory, _speed
+from septet.recipes.spiking_lcl import _classification, _memory, _speed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,10 @@ class Config:
     """Seeds of every capacity."""
     capacity_wide: bool = False
     """Also vary the number of inputs and the duration."""
+    iris_splits: int = 0
+    """Random halves of Iris that are classified."""
+    mnist_splits: int = 0
+    """Random splits of the 5 000 digits (4 000 for training and validation) that are classified."""
     workers: int = 1
     """Processes for the runs that do not depend on each other."""
 
@@ -81,8 +85,27 @@ def run(config: Config, run: Run) -> Results:
             config.capacity_seeds,
             config.workers,
         ),
+        "iris": run.stage("iris", _classified, "iris", config.iris_splits),
+        "mnist": run.stage("mnist", _classified, "mnist-5k", config.mnist_splits),
         "robustness": run.stage("robustness", _memory.robustness, n, middle, _SPIKES, seeds),
     }
+
+
+def _classified(name: str, splits: int) -> list[Any]:
+    """Accuracies on every split; none without splits."""
+    if not splits:
+        return []
+    X, y, images = _classification.load(name)
+    return _classification.evaluate(
+        X,
+        y,
+        images=images,
+        rules=("lcl", "tempotron"),
+        hidden=images,
+        seeds=range(splits),
+        test_share=0.2 if images else 0.5,
+        epochs=5 if images else 20,
+    )
 
 
 # -- measures ------------------------------------------------------------------------------------
@@ -222,6 +245,45 @@ def noise_ratio(results: Results) -> Measure:
     return measured(ratios)
 
 
+def _difference(rows: list[Any], method: str, other: str) -> Measure | None:
+    """Mean difference in accuracy of two methods on the same splits, in points."""
+    table = {(row["method"], row["seed"]): row["accuracy"] for row in rows}
+    seeds = sorted({row["seed"] for row in rows})
+    if not seeds:
+        return None
+    mine, theirs = ([table[name, seed] for seed in seeds] for name in (method, other))
+    gaps = [100 * (a - b) for a, b in zip(mine, theirs, strict=True)]
+    peer = f"{method} {np.mean(mine):.4f}, {other} {np.mean(theirs):.4f}"
+    return measured(gaps, unit="points", peer=peer)
+
+
+def mnist_one_layer(results: Results) -> Measure | None:
+    """Accuracy of one layer less that of logistic regression, in points."""
+    return _difference(results["mnist"], "lcl", "logistic regression")
+
+
+def mnist_against_tempotron(results: Results) -> Measure | None:
+    """Accuracy of one layer less that of the tempotron, in points."""
+    return _difference(results["mnist"], "lcl", "tempotron")
+
+
+def iris_against_tempotron(results: Results) -> Measure | None:
+    """Accuracy on Iris less that of the tempotron, in points."""
+    return _difference(results["iris"], "lcl", "tempotron")
+
+
+def mnist_hidden(results: Results) -> Measure | None:
+    """Accuracy with the hidden layer."""
+    rows = [row for row in results["mnist"] if row["method"] == "lcl, hidden layer"]
+    return measured([row["accuracy"] for row in rows]) if rows else None
+
+
+def mnist_seconds(results: Results) -> Measure | None:
+    """Seconds to train with the hidden layer, choice of settings included."""
+    rows = [row for row in results["mnist"] if row["method"] == "lcl, hidden layer"]
+    return measured([row["seconds"] for row in rows], unit="s") if rows else None
+
+
 # -- exhibits ------------------------------------------------------------------------------------
 
 
@@ -263,6 +325,13 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
         (7.0, 5.5),
     )
     yield _table("Capacity", "The same as numbers.", results["capacity"])
+    for name in ("iris", "mnist"):
+        if results[name]:
+            yield _table(
+                f"Classification: {name}",
+                "Mean and standard deviation over random splits; settings chosen on validation.",
+                _classification.summary(results[name]),
+            )
     yield _table(
         "Noise of the potential that is borne at 95 % recall",
         "In thresholds. Least norm: margin 0.01; default: margin 0.1; robust: the largest margin.",
