@@ -126,7 +126,7 @@ def test_dominant_depression_is_reported():
     learner = layer(learning_rate=1e-4, rule=rule)
     with pytest.warns(LTDDominatedWarning, match="demotions outweigh promotions at neuron 0"):
         learner.learn_poisson(rates(), 60_000.0, monitor=monitor, random_state=0)
-    assert learner.weights.max() > 0.3  # the weights have run away
+    assert learner.weights.max() > 0.02  # twice what all had at the start, and running away
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
@@ -140,7 +140,7 @@ def test_a_neuron_that_depression_has_silenced_is_woken_or_reported(backend, pat
             10,
             lif=LIF(tau_s=0.0, threshold=0.2),
             rule=rule,
-            learning_rate=0.05,
+            learning_rate=0.01,
             on_deadlock=on_deadlock,
             backend=backend,
         )
