@@ -108,6 +108,52 @@ def spiking_capacity(path: Path) -> None:
     spiking.plot_capacity(curves).savefig(path)
 
 
+def hebbian_monitor(path: Path) -> None:
+    """Statistic of the monitor for a Hebbian neuron, one with STDP and one with few inputs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for n, depression in ((100, 0.0), (100, 0.3), (784, 0.0)):
+        layer = spiking.HebbianLayer(
+            n,
+            lif=spiking.LIF(tau_s=0.0, threshold=0.35),
+            rule=spiking.HebbianRule(depression=depression),
+            learning_rate=0.1 / n,
+        )
+        monitor = spiking.ConvergenceMonitor(consecutive=10**6)
+        rates = np.random.default_rng(0).uniform(2.0, 60.0, n)
+        layer.learn_poisson(rates, 150_000.0, monitor=monitor, random_state=0)
+        ends = np.cumsum([w.events for w in monitor.windows])
+        name = f"{n} inputs, {f'STDP {depression}' if depression else 'Hebb'}"
+        (line,) = axes.plot(ends, [w.statistic for w in monitor.windows], marker="o", label=name)
+        axes.axhline(monitor.windows[-1].threshold, color=line.get_color(), ls="--", lw=0.8)
+    axes.set(xlabel="learning events", ylabel="statistic", yscale="log")
+    axes.legend()
+    figure.savefig(path)
+
+
+def hebbian_novelty(path: Path) -> None:
+    """Weights learned from zeros; residuals of a zero and of a one."""
+    from matplotlib.figure import Figure
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    detector = spiking.SpikingNoveltyDetector(n_neurons=1, random_state=0).fit(X[y == 0][:150])
+    shown = np.stack([X[y == 0][160], X[y == 1][0]])
+    residuals = detector.residuals(shown)
+    most = float(np.abs(residuals).max())
+    figure = Figure((7, 2.4), layout="constrained")
+    pictures = {"weights": detector.weights_[0], "a zero": residuals[0], "a one": residuals[1]}
+    for ax, (title, values) in zip(figure.subplots(1, 3), pictures.items(), strict=True):
+        if title == "weights":
+            ax.imshow(values.reshape(8, 8), cmap="gray_r")
+        else:
+            ax.imshow(values.reshape(8, 8), cmap="RdBu_r", vmin=-most, vmax=most)
+        ax.set(title=title, xticks=[], yticks=[])
+    figure.savefig(path)
+
+
 def robust_heads(path: Path) -> None:
     """Accuracy of every group under a plain and a worst-group head, same training rows."""
     from matplotlib.figure import Figure
@@ -194,6 +240,8 @@ def draw_all(folder: Path) -> None:
         audio_weights,
         cohort_probabilities,
         cohort_stream,
+        hebbian_monitor,
+        hebbian_novelty,
         optim_curves,
         robust_heads,
         spiking_memory,

@@ -126,7 +126,7 @@ def _timed(name: str, work: Callable[[], Floats]) -> tuple[str, Floats, float]:
 def _spiking(X: Floats, X_test: Floats, score: str, neurons: int, seed: int) -> Scored:
     """Layers of spiking neurons that see every sample once, in chunks."""
     for k in (1, neurons):
-        detector = SpikingNoveltyDetector(k, score=score if k > 1 else "chi2", random_state=seed)
+        detector = SpikingNoveltyDetector(k, measure=score if k > 1 else "chi2", random_state=seed)
 
         def work(detector: SpikingNoveltyDetector = detector) -> Floats:
             for start in range(0, len(X), CHUNK):

@@ -53,8 +53,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         Number of competing neurons; one learns the mean, several learn prototypes.
     rule : HebbianRule, optional
         By default trace promotions, without depression, normalised as `encoding` does.
-    score : {"chi2", "kl", "tv", "l2", "cosine"}, default "chi2"
-        Measure between promotions and weights; the smallest over neurons counts.
+    measure : {"chi2", "kl", "tv", "l2", "cosine"}, default "chi2"
+        Of the distance between promotions and weights; the smallest over neurons counts.
     score_mode : {"spiking", "mean_field"}, default "spiking"
         Present samples as spikes, or replace promotions by their expectation for weak coupling:
         deterministic, much cheaper, and the baseline that spikes must be compared with.
@@ -113,7 +113,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
     Notes
     -----
     A sample's trains follow from its content and `random_state` alone: scores depend neither on
-    the other samples, nor their order, nor `n_jobs`. A sample that makes no neuron fire gets the
+    the other samples (but for rounding), nor `n_jobs`. A sample that makes no neuron fire gets the
     largest score that is possible.
 
     The paper demonstrates the idea on MNIST with one neuron; its encoding and deviation measure
@@ -139,7 +139,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         n_neurons: int = 30,
         *,
         rule: HebbianRule | None = None,
-        score: str = "chi2",
+        measure: str = "chi2",
         score_mode: str = "spiking",
         epochs: int = 3,
         memory: float = 45.0,
@@ -156,7 +156,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
     ) -> None:
         self.n_neurons = n_neurons
         self.rule = rule
-        self.score = score
+        self.measure = measure
         self.score_mode = score_mode
         self.epochs = epochs
         self.memory = memory
@@ -254,7 +254,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         parts = [np.empty((0, weights.shape[1]))]
         for start in range(0, rows.shape[0], _SCORED):
             shares, _ = self._shares(rows[start : start + _SCORED], rule)
-            nearest = deviations(shares, weights, self.score).argmin(axis=1)
+            nearest = deviations(shares, weights, self.measure).argmin(axis=1)
             nearest[shares.sum(axis=1) == 0] = 0
             parts.append(shares - weights[nearest])
         return np.concatenate(parts)
@@ -383,16 +383,16 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
 
     def _scores(self, rows: Any, rule: HebbianRule) -> Floats:
         weights = self._templates()
-        worst = largest_deviation(weights, self.score)
+        worst = largest_deviation(weights, self.measure)
         parts = [np.empty(0)]
         for start in range(0, rows.shape[0], _SCORED):
             shares, outputs = self._shares(rows[start : start + _SCORED], rule)
-            nearest = deviations(shares, weights, self.score).min(axis=1)
+            nearest = deviations(shares, weights, self.measure).min(axis=1)
             parts.append(-np.where(outputs > 0, np.minimum(nearest, worst), worst))
         return np.concatenate(parts)
 
     def _silent(self, scores: Floats) -> NDArray[np.bool_]:
-        return scores <= -largest_deviation(self._templates(), self.score)
+        return scores <= -largest_deviation(self._templates(), self.measure)
 
     def _templates(self) -> Floats:
         return self.weights_ / self.weights_.sum(axis=1, keepdims=True)
@@ -465,7 +465,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
     def _check_parameters(self) -> HebbianRule:
         checks.integer("n_neurons", self.n_neurons, low=1)
         checks.integer("epochs", self.epochs, low=1)
-        checks.choice("score", self.score, SCORES)
+        checks.choice("measure", self.measure, SCORES)
         checks.choice("score_mode", self.score_mode, ("spiking", "mean_field"))
         checks.choice("encoding", self.encoding, ("auto", "l1", "l2", "none"))
         for name in ("memory", "target_spikes", "total_rate", "presentation", "tau_m"):

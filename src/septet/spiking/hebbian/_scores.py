@@ -13,7 +13,7 @@ SCORES = ("chi2", "kl", "tv", "l2", "cosine")
 _LOG = 1e-12  # added to a share before its logarithm
 
 
-def novelty_deviation(shares: ArrayLike, weights: ArrayLike, score: str = "chi2") -> Floats:
+def novelty_deviation(shares: ArrayLike, weights: ArrayLike, measure: str = "chi2") -> Floats:
     r"""Measure how far promotions are from weights, for every sample and every neuron.
 
     With x a row of `shares` and w a row of `weights`, n entries each and :math:`\epsilon = 0.1/n`:
@@ -32,7 +32,7 @@ def novelty_deviation(shares: ArrayLike, weights: ArrayLike, score: str = "chi2"
         Rows of sum 1.
     weights : array_like of shape (n_neurons, n_features)
         Rows of sum 1.
-    score : {"chi2", "kl", "tv", "l2", "cosine"}, default "chi2"
+    measure : {"chi2", "kl", "tv", "l2", "cosine"}, default "chi2"
 
     Returns
     -------
@@ -41,7 +41,7 @@ def novelty_deviation(shares: ArrayLike, weights: ArrayLike, score: str = "chi2"
     Raises
     ------
     ValueError
-        If the shapes do not fit or the score is unknown.
+        If the shapes do not fit or the measure is unknown.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def novelty_deviation(shares: ArrayLike, weights: ArrayLike, score: str = "chi2"
     x, w = checks.matrix("shares", shares), checks.matrix("weights", weights)
     if x.shape[1] != w.shape[1]:
         raise ValueError(f"shares have {x.shape[1]} features, weights {w.shape[1]}; same needed.")
-    return deviations(x, w, checks.choice("score", score, SCORES))
+    return deviations(x, w, checks.choice("measure", measure, SCORES))
 
 
 def deviations(shares: Floats, weights: Floats, score: str) -> Floats:
