@@ -28,7 +28,7 @@ from septet.speech import (
 from septet.speech.metrics import _reference
 
 LENGTH, CHANNELS, BATCH = 8192, 16, 4
-N_TEST = 21
+N_TEST = 12
 
 
 def main() -> list[dict[str, Any]]:

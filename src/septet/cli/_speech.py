@@ -288,7 +288,7 @@ def train(
     output
         Folder for checkpoints, history and, in the end, model.safetensors.
     recipe
-        small, small-continued, or paper for the published settings.
+        small, or paper for the published settings.
     network
         Another member of the family: segan, segan+sn, sasegan-1 to sasegan-11, sasegan-all,
         isegan-2, dsegan-2 and so on.
