@@ -1,10 +1,11 @@
 """Commands for speech: enhance, stream, score, bench, train, info, export."""
 
+import io
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 
@@ -141,7 +142,8 @@ def stream(
         sys.stdout.buffer.flush()
         return count
 
-    while piece := sys.stdin.buffer.read1(1 << 16):
+    given = cast("io.BufferedReader", sys.stdin.buffer)  # it gives what is there, without waiting
+    while piece := given.read1(1 << 16):
         rest += piece
         whole = len(rest) - len(rest) % size
         samples = np.frombuffer(rest[:whole], dtype).astype(np.float64) / scale
