@@ -12,10 +12,12 @@ import torch
 from septet.speech import (
     Mixtures,
     NetworkConfig,
+    Packaged,
     PairWindows,
     Trainer,
     TrainingConfig,
     Voice,
+    preset,
     train_enhancer,
 )
 from septet.speech._losses import adversarial_loss, chain_l1, discriminator_loss
@@ -180,12 +182,13 @@ def test_windows_of_another_length_are_refused():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_two_processes_train_as_one_does_with_twice_the_batch(tmp_path):
     script = Path(__file__).with_name("two_processes.py")
     states = []
     for count in ("1", "2"):
         folder = tmp_path / count
-        subprocess.run([sys.executable, str(script), str(folder), count], check=True, timeout=100)
+        subprocess.run([sys.executable, str(script), str(folder), count], check=True)
         states.append(load_checkpoint(folder / "checkpoint")["generator"])
     for name, value in states[0].items():
         torch.testing.assert_close(value, states[1][name], rtol=1e-4, atol=1e-6)
@@ -197,3 +200,27 @@ def test_training_can_begin_with_other_weights(tmp_path):
     second, _ = train_enhancer(NETWORK, nothing, windows(), initial=first.generator)
     same(second.generator.state_dict(), first.generator.state_dict())
     same(second.result.state_dict(), first.generator.state_dict())
+
+
+def test_voices_and_noises_to_validate_with_are_never_trained_on():
+    rng = np.random.default_rng(0)
+    voice = Voice("a", np.arange(30_000, dtype=np.int16))
+    noises = tuple((f"n{k}", rng.integers(-9, 9, 500).astype(np.int16)) for k in range(12))
+    material = Packaged(voices=(voice,), noises=noises, test=(), digests={})
+    train, validation = preset("small").split(material)
+    heard = {name for i in range(40) for name in train.names(i)}
+    assert "n11" not in heard
+    assert "n3" in heard
+    assert set(validation.names(0)) == {"a", "n11"}
+    clean, _ = validation.batch(0)
+    assert clean.min() * 32768 >= 28_500 - 1  # the last twentieth
+
+
+def test_an_opened_mask_lets_more_through():
+    chosen = preset("small")
+    net = chosen.network.generator(seed=0)
+    opened = chosen.finished(net)
+    x = torch.randn(1, 1, 16384)
+    assert opened(x).square().mean() > net(x).square().mean()
+    key = "nets.0.up.2.bias"
+    torch.testing.assert_close(opened.state_dict()[key], net.state_dict()[key] + 2)

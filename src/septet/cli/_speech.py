@@ -1,10 +1,11 @@
 """Commands for speech: enhance, stream, score, bench, train, info, export."""
 
+import io
 import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 
@@ -141,7 +142,8 @@ def stream(
         sys.stdout.buffer.flush()
         return count
 
-    while piece := sys.stdin.buffer.read1(1 << 16):
+    given = cast("io.BufferedReader", sys.stdin.buffer)  # it gives what is there, without waiting
+    while piece := given.read1(1 << 16):
         rest += piece
         whole = len(rest) - len(rest) % size
         samples = np.frombuffer(rest[:whole], dtype).astype(np.float64) / scale
@@ -288,7 +290,7 @@ def train(
     output
         Folder for checkpoints, history and, in the end, model.safetensors.
     recipe
-        small, small-continued, or paper for the published settings.
+        small, or paper for the published settings.
     network
         Another member of the family: segan, segan+sn, sasegan-1 to sasegan-11, sasegan-all,
         isegan-2, dsegan-2 and so on.

@@ -95,8 +95,7 @@ def preset(name: str) -> Preset:
         that a laptop can train in an hour, which is the model that comes with the library: the
         outermost strided convolutions are fixed Fourier bases and the U-Net, with attention at its
         deepest layer, draws a mask over their output; a spectral loss beside L1, and no
-        discriminator. ``"small-continued"``: its second stage, which begins with the weights of
-        the first.
+        discriminator.
 
     Raises
     ------
@@ -108,7 +107,7 @@ def preset(name: str) -> Preset:
     >>> preset("paper").training.l1, preset("small").network.output
     (100.0, 'mask')
     """
-    checks.choice("preset", name, ("paper", "small", "small-continued"))
+    checks.choice("preset", name, ("paper", "small"))
     if name == "paper":
         return Preset(
             network=family("sasegan-10"),
@@ -116,7 +115,7 @@ def preset(name: str) -> Preset:
             batch_size=50,
             mixing={"snr_db": (0.0, 5.0, 10.0, 15.0)},
         )
-    small = Preset(
+    return Preset(
         network=NetworkConfig(
             attention=(3,),
             channels=(256, 256, 256),
@@ -139,6 +138,7 @@ def preset(name: str) -> Preset:
             average=0.998,
         ),
         batch_size=4,
+        opening=2.0,
         mixing={
             "snr_db": tuple(range(-3, 21)),
             "speeds": (1.0, 1.0, 0.9, 1.1),
@@ -147,7 +147,3 @@ def preset(name: str) -> Preset:
             "clean": 0.1,
         },
     )
-    if name == "small":
-        return small
-    training = replace(small.training, steps=3200, lr=8e-4, spectral=2.0, seed=1)
-    return replace(small, training=training, opening=2.0)
