@@ -31,7 +31,7 @@ def main() -> list[dict[str, Any]]:
         done = subprocess.run(
             [*command, str(folder / "clips"), str(folder / "model"), "--json"],
             check=True,
-            capture_output=True,
+            stdout=subprocess.PIPE,  # progress is for whoever waits
             text=True,
         )
         seconds = time.perf_counter() - start

@@ -35,7 +35,7 @@ from septet.audio._trust import Decision, decisions
 from septet.training import choose_device, derive_seed, seeded, world
 
 _LARGEST_EVALUATION = 2000  # clips of validation, and of the train probe
-_PASSES = 20
+_PASSES = 15
 _MIN_STEPS = 300
 
 
@@ -63,7 +63,7 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
     head : str, default "joint"
         What decides: ``"joint"``, a view, or ``"ensemble"``, the mean of all.
     steps : int, optional
-        Training steps; by default 20 passes over the clips, 300 at least.
+        Training steps; by default 15 passes over the clips, 300 at least.
     batch_size : int, default 32
     lr : float, optional
         Learning rate; 1e-4 for ``"base"``, else 1e-3.

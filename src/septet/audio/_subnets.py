@@ -44,7 +44,7 @@ class NetworkSize:
 SIZES = {
     "tiny": NetworkSize(32, (32, 32), (16, 32, 32), (64, 8, 4), (32, 8, 4), 16, False),
     "small": NetworkSize(
-        64, (16, 32, 64), (32, 32, 64, 64), (64, 9, 9, 9), (16, 4, 2, 2), 32, True
+        64, (16, 32, 64), (32, 32, 64, 64), (64, 9, 9, 9), (16, 4, 4, 2), 32, True
     ),
     "base": NetworkSize(
         128, (64, 128, 256), (64, 64, 128, 256), (64, 15, 9, 9), (8, 4, 4, 2), 64, True
@@ -215,7 +215,7 @@ class WaveEncoder(nn.Module):
         embedding: int = 64,
         channels: Sequence[int] = (32, 32, 64, 64),
         kernels: Sequence[int] = (64, 9, 9, 9),
-        strides: Sequence[int] = (16, 4, 2, 2),
+        strides: Sequence[int] = (16, 4, 4, 2),
         attention: int = 32,
         dropout: float = 0.2,
         recurrent: bool = True,

@@ -140,7 +140,7 @@ def train(
     head
         What decides: joint, ensemble or a view.
     steps
-        Training steps; 20 passes over the clips by default, 300 at least.
+        Training steps; 15 passes over the clips by default, 300 at least.
     device
         auto, cpu, cuda.
     seed

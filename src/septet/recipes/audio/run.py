@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from septet._core import checks
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
-from septet.recipes.audio._study import BRANCHES, FORMS, VIEWS, begin, study
+from septet.recipes.audio._study import BRANCHES, VIEWS, WEIGHTED, begin, study
+from septet.recipes.audio._tasks import TASKS
 
+SYSTEMS = ("alone", "concat", *WEIGHTED)
 ADAPTIVE = "loss: joint"
 ENSEMBLE = "loss: ensemble"
 _RESAMPLES = 10_000
@@ -28,7 +31,7 @@ class Config:
     tasks: tuple[str, ...] = ("drums", "announcers", "instruments")
     """drums: seven kinds of drum, leave authors of kits out; announcers: four speakers under noise,
     leave prompts out; instruments: ten families, leave a sound font out; sounds: made up."""
-    systems: tuple[str, ...] = ("alone", "concat", "uniform", *FORMS, "gblend", "ogm")
+    systems: tuple[str, ...] = SYSTEMS
     """alone: four single views and late fusion; concat: the joint loss only; then weighted sums."""
     steps: int = 120
     """Steps of Adam at a constant rate."""
@@ -50,6 +53,10 @@ Results = dict[str, Any]
 
 def run(config: Config, run: Run) -> Results:
     """Run every task in parts of a few splits, resumable after each part."""
+    for system in config.systems:
+        checks.choice("systems", system, SYSTEMS)
+    for task in config.tasks:
+        checks.choice("tasks", task, TASKS)
     n_workers = config.workers or os.cpu_count() or 1
     per_part = max(1, config.at_once // len(config.systems))
     settings = {
