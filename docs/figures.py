@@ -1,5 +1,6 @@
 """Draw the guides' figures from the library itself, each time the site is built."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,38 @@ def cohort_stream(path: Path) -> None:
     axes.axhline(50, color="grey", lw=0.8, ls=":")
     axes.set(xlabel="arrivals", ylabel="people waiting (50 seats)", ylim=(0, None))
     axes.legend()
+    figure.savefig(path)
+
+
+def audio_views(path: Path) -> None:
+    """A chirp with clicks, by the four standard views."""
+    from matplotlib.figure import Figure
+
+    from septet.audio import ViewStack, draw_views
+
+    times = np.arange(32000) / 16000
+    samples = 0.3 * np.sin(2 * np.pi * (200 + 900 * times) * times)
+    samples[::4000] += 0.8
+    samples += 0.01 * np.random.default_rng(0).normal(size=samples.size)
+    figure = Figure((7, 7), layout="constrained")
+    draw_views(figure, ViewStack.standard(16000), samples, 16000)
+    figure.savefig(path)
+
+
+def audio_weights(path: Path) -> None:
+    """Three branches: one healthy, one that overfits, one slow."""
+    from matplotlib.figure import Figure
+
+    from septet.audio import OGRPolicy, draw_curves
+
+    policy = OGRPolicy(["healthy", "overfits", "slow"], warmup=5)
+    for i in range(41):
+        fade = 2 * np.exp(-0.05 * i)
+        rise = 1 + np.exp(-0.3 * i) + 0.02 * max(0, i - 10)
+        train = [fade + 0.1, 2 * np.exp(-0.15 * i), 2 - 0.01 * i]
+        policy.update(train, [fade + 0.15, rise, 2 - 0.009 * i])
+    figure = Figure((7, 5), layout="constrained")
+    draw_curves(figure, policy.curves)
     figure.savefig(path)
 
 
@@ -75,6 +108,52 @@ def spiking_capacity(path: Path) -> None:
     spiking.plot_capacity(curves).savefig(path)
 
 
+def hebbian_monitor(path: Path) -> None:
+    """Statistic of the monitor for a Hebbian neuron, one with STDP and one with few inputs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for n, depression in ((100, 0.0), (100, 0.3), (784, 0.0)):
+        layer = spiking.HebbianLayer(
+            n,
+            lif=spiking.LIF(tau_s=0.0, threshold=0.35),
+            rule=spiking.HebbianRule(depression=depression),
+            learning_rate=0.1 / n,
+        )
+        monitor = spiking.ConvergenceMonitor(consecutive=10**6)
+        rates = np.random.default_rng(0).uniform(2.0, 60.0, n)
+        layer.learn_poisson(rates, 150_000.0, monitor=monitor, random_state=0)
+        ends = np.cumsum([w.events for w in monitor.windows])
+        name = f"{n} inputs, {f'STDP {depression}' if depression else 'Hebb'}"
+        (line,) = axes.plot(ends, [w.statistic for w in monitor.windows], marker="o", label=name)
+        axes.axhline(monitor.windows[-1].threshold, color=line.get_color(), ls="--", lw=0.8)
+    axes.set(xlabel="learning events", ylabel="statistic", yscale="log")
+    axes.legend()
+    figure.savefig(path)
+
+
+def hebbian_novelty(path: Path) -> None:
+    """Weights learned from zeros; residuals of a zero and of a one."""
+    from matplotlib.figure import Figure
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    detector = spiking.SpikingNoveltyDetector(n_neurons=1, random_state=0).fit(X[y == 0][:150])
+    shown = np.stack([X[y == 0][160], X[y == 1][0]])
+    residuals = detector.residuals(shown)
+    most = float(np.abs(residuals).max())
+    figure = Figure((7, 2.4), layout="constrained")
+    pictures = {"weights": detector.weights_[0], "a zero": residuals[0], "a one": residuals[1]}
+    for ax, (title, values) in zip(figure.subplots(1, 3), pictures.items(), strict=True):
+        if title == "weights":
+            ax.imshow(values.reshape(8, 8), cmap="gray_r")
+        else:
+            ax.imshow(values.reshape(8, 8), cmap="RdBu_r", vmin=-most, vmax=most)
+        ax.set(title=title, xticks=[], yticks=[])
+    figure.savefig(path)
+
+
 def robust_heads(path: Path) -> None:
     """Accuracy of every group under a plain and a worst-group head, same training rows."""
     from matplotlib.figure import Figure
@@ -111,6 +190,24 @@ def robust_heads(path: Path) -> None:
     figure.savefig(path)
 
 
+def optim_curves(path: Path) -> None:
+    """Validation loss while a small LLaMA trains, from the kept run of the recipe."""
+    from matplotlib.figure import Figure
+
+    kept = json.loads((path.parent.parent / "results" / "optim.llama.full.json").read_text())
+    figure = Figure((7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for label, curve in kept["kept"].items():
+        losses = np.array(curve["losses"])
+        name = f"{label} ({curve['state']:.0f} %)"
+        (line,) = axes.plot(curve["seen"], losses.mean(0), label=name)
+        color = line.get_color()
+        axes.fill_between(curve["seen"], losses.min(0), losses.max(0), color=color, alpha=0.2)
+    axes.set(xlabel="million bytes seen", ylabel="validation loss, nats per byte", ylim=(1.7, 2.6))
+    axes.legend()
+    figure.savefig(path)
+
+
 def speech_spectrograms(path: Path) -> None:
     """A buzz with syllables in hiss, before and after the shipped model."""
     from matplotlib.figure import Figure
@@ -139,8 +236,13 @@ def draw_all(folder: Path) -> None:
     """Draw every figure into `folder`."""
     folder.mkdir(exist_ok=True)
     for draw in (
+        audio_views,
+        audio_weights,
         cohort_probabilities,
         cohort_stream,
+        hebbian_monitor,
+        hebbian_novelty,
+        optim_curves,
         robust_heads,
         spiking_memory,
         spiking_steps,

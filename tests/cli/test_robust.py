@@ -55,6 +55,19 @@ def test_the_audit_counts_only_rows_that_were_held_out(rows, capsys):
     assert all(group["seen"] for group in report["groups"])
 
 
+def test_a_group_that_the_model_never_saw_is_judged_and_marked(rows, capsys):
+    X, y, a = rows
+    seen = (y == 0) | (a == 1)  # no row of the second class and the first place
+    np.savez("some.npz", X=X[seen], y=y[seen], groups=a[seen])
+    np.savez("all.npz", X=X, y=y, groups=a)
+    assert cli.main(["robust", "fit", "some.npz", "-o", "m"]) == cli.OK
+    capsys.readouterr()
+    assert cli.main(["robust", "audit", "m", "all.npz"]) == cli.OK
+    lines = [line for line in capsys.readouterr().out.splitlines() if "unseen in training" in line]
+    assert len(lines) == 1
+    assert "y=1, group=0" in lines[0]
+
+
 def test_an_audit_of_rows_that_were_fitted_on_is_refused(rows, capsys):
     cli.main(["robust", "fit", "féatures.npz", "-o", "m"])
     assert cli.main(["robust", "audit", "m", "féatures.npz"]) == cli.DATA

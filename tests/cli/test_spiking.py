@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from septet import cli
@@ -83,6 +84,20 @@ def test_capacity_prints_a_row_for_every_rate(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "curve.svg").exists()
 
 
+def test_a_table_is_classified_beside_logistic_regression(task, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    rows = [
+        f"{x + 3 * c:.4f},{y:.4f},{'ab'[c]}" for c in (0, 1) for x, y in rng.normal(size=(40, 2))
+    ]
+    (tmp_path / "t.csv").write_text("x,y,kind\n" + "\n".join(rows) + "\n")
+    words = ("classify", "t.csv", "--label", "kind", "--splits", "2", "--rule", "lcl", "tempotron")
+    assert run(*words, "--json") == cli.OK
+    rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
+    assert list(rows) == ["logistic regression", "lcl", "tempotron"]
+    assert rows["lcl"]["accuracy"] > 0.8
+    assert rows["lcl"]["splits"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -95,6 +110,11 @@ def test_capacity_prints_a_row_for_every_rate(tmp_path, monkeypatch, capsys):
         (["memorize", "éingabe.csv", "other.csv"], cli.DATA, "is of pattern 7"),
         (["memorize", "éingabe.csv", "targets.csv", "--tau-s", "30"], cli.USAGE, "tau_s"),
         (["capacity", "--spikes", "0"], cli.USAGE, "n_spikes must be at least 1"),
+        (["classify", "bad.csv"], cli.DATA, "no column 'label'"),
+        (["classify", "bad.csv", "--label", "pattern"], cli.DATA, "line 3: time is no number: 'x'"),
+        (["classify", "iris", "--hidden"], cli.USAGE, "needs images"),
+        (["classify", "iris", "--splits", "0"], cli.USAGE, "splits must be at least 1"),
+        (["classify", "iriss"], cli.USAGE, "iriss"),
         (["memorise"], cli.USAGE, "Did you mean 'memorize'"),
     ],
 )

@@ -9,12 +9,12 @@ import torch
 from septet.optim import AdamSNSM
 from septet.recipes import Run
 from septet.recipes.optim_llama import run as recipe
-from septet.recipes.optim_llama._corpus import N_SYMBOLS, corpus, cut
 from septet.recipes.optim_llama._methods import METHODS, N_TRIES, build
-from septet.recipes.optim_llama._model import SHAPES, Llama, Shape, _rotated
 from septet.recipes.optim_llama._study import best, lean_method, symbols_to
 from septet.recipes.optim_llama._training import Job, Setting, run_job
 from septet.recipes.optim_llama._workers import workers
+from septet.recipes.optim_llama.corpus import N_SYMBOLS, corpus, cut
+from septet.recipes.optim_llama.model import SHAPES, Llama, Shape, _rotated
 from septet.training import load_checkpoint
 
 SETTING = Setting(

@@ -16,14 +16,14 @@ from septet import robust
 ESTIMATORS = [
     robust.AFRClassifier(gamma=1.0, random_state=0),
     robust.CRISClassifier(head=robust.GroupDROClassifier()),
-    robust.DFRClassifier(Cs=(1.0, 0.1), n_refits=1, tol=1e-2),
+    robust.DFRClassifier(Cs=(0.3,), n_refits=1, tol=0.05),
     robust.ERMClassifier(),
     robust.GroupBalancedClassifier(),
     robust.GroupDROClassifier(),
-    robust.GroupDROClassifierCV(alphas=(1.0, 0.01), cv=3),
-    robust.GroupSearchCV(param_grid={"alpha": (1.0, 0.01)}, cv=3),
+    robust.GroupDROClassifierCV(alphas=(1.0, 0.01), cv=0.5),
+    robust.GroupSearchCV(param_grid={"alpha": (1.0, 0.01)}, cv=0.5),
     robust.LogitAdjustedClassifier(),
-    robust.TauNormClassifier(taus=(0.0, 1.0, 2.0), cv=3),
+    robust.TauNormClassifier(taus=(0.0, 1.0), cv=0.5),
 ]
 GROUPED = [e for e in ESTIMATORS if "cross_with_label" in e.get_params()]
 

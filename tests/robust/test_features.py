@@ -99,6 +99,19 @@ def test_a_rule_that_starts_from_a_head_gets_the_networks_own():
     np.testing.assert_allclose(fitted.coef_, alone.coef_, atol=1e-10)
 
 
+def test_overlapping_groups_retrain_the_head_of_a_network():
+    model, (X, y, a) = network(), rows(200)
+    membership = np.column_stack([a, 1 - a, y == 0, y == 1]).astype(float)
+    features = extract_features(model, X).astype(np.float64)
+    rule = GroupDROClassifier(0.1)
+    fitted = retrain_head(
+        model, X, y, group_membership=membership, classifier=rule, standardize=False
+    )
+    alone = GroupDROClassifier(0.1).fit(features, y, group_membership=membership)
+    np.testing.assert_array_equal(fitted.coef_, alone.coef_)
+    assert len(fitted.groups_) == 4
+
+
 def test_features_that_are_constant_do_no_harm():
     model, (X, y, a) = network(), rows(100)
     with torch.no_grad():

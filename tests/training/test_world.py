@@ -29,11 +29,21 @@ def same_training(a, b):
     assert [r["loss"] for r in first] == pytest.approx([r["loss"] for r in second], rel=1e-10)
 
 
-def test_two_processes_equal_one_and_resume_what_one_began(tmp_path):
-    launch(SCRIPT, tmp_path, 1, 8, 2)
-    same_training(tmp_path / "one", tmp_path / "more")
-    last = read_history(tmp_path / "more" / "history.jsonl")[-1]
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    launch(SCRIPT, folder, 1, 8, 2)
+    return folder
+
+
+def test_two_processes_equal_one_and_resume_what_one_began(trained):
+    same_training(trained / "one-False", trained / "more-False")
+    last = read_history(trained / "more-False" / "history.jsonl")[-1]
     assert last["evaluation"] == {"rank": 0.5}
+
+
+def test_two_processes_that_cut_the_model_equal_one_which_can_finish_what_they_began(trained):
+    same_training(trained / "one-True", trained / "more-True")
 
 
 @pytest.mark.slow

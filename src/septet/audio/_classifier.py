@@ -35,7 +35,7 @@ from septet.audio._trust import Decision, decisions
 from septet.training import choose_device, derive_seed, seeded, world
 
 _LARGEST_EVALUATION = 2000  # clips of validation, and of the train probe
-_PASSES = 30
+_PASSES = 15
 _MIN_STEPS = 300
 
 
@@ -63,7 +63,7 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
     head : str, default "joint"
         What decides: ``"joint"``, a view, or ``"ensemble"``, the mean of all.
     steps : int, optional
-        Training steps; by default 30 passes over the clips, 300 at least.
+        Training steps; by default 15 passes over the clips, 300 at least.
     batch_size : int, default 32
     lr : float, optional
         Learning rate; 1e-4 for ``"base"``, else 1e-3.
@@ -438,9 +438,9 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
             steps = max(_MIN_STEPS, math.ceil(_PASSES * len(problem.train) / batch))
         lr = (1e-4 if self.size == "base" else 1e-3) if self.lr is None else self.lr
         every = self.eval_every
-        if every is None:  # a forward pass costs about a third of a training step on as many clips
+        if every is None:  # on as many clips, evaluating costs up to half of a training step
             clips = len(problem.validation) + len(problem.probe)
-            every = max(5, steps // 100, math.ceil(clips / batch))
+            every = max(5, steps // 100, math.ceil(1.6 * clips / batch))
         return Schedule(
             steps=steps,
             eval_every=every,

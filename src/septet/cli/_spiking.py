@@ -1,11 +1,11 @@
-"""Commands for spiking neurons: simulate, memorize, capacity."""
+"""Commands for spiking neurons: simulate, memorize, capacity, classify, novelty, monitor."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from septet.cli import _console
+from septet.cli import _console, _spiking_hebbian
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
 Output = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
@@ -233,7 +233,103 @@ def capacity(
     return 0
 
 
-COMMANDS = {"simulate": simulate, "memorize": memorize, "capacity": capacity}
+def classify(
+    data: tyro.conf.Positional[str],
+    *,
+    label: str = "label",
+    rule: tuple[str, ...] = ("lcl",),
+    hidden: bool = False,
+    splits: int = 5,
+    test_share: float = 0.25,
+    epochs: int = 5,
+    as_json: Json = False,
+) -> int:
+    """Classify DATA with spiking neurons, beside logistic regression on the same splits.
+
+    Parameters
+    ----------
+    data
+        iris, digits, mnist-5k (after `septet data fetch mnist-5k`), or a CSV file of numbers.
+    label
+        Column of labels of a CSV file.
+    rule
+        What learns: lcl, tempotron, mst, eml, resume and others.
+    hidden
+        Also put a hidden layer of local filters in front (images only).
+    splits
+        Random splits into training and test data.
+    test_share
+        Fraction that is tested on.
+    epochs
+        Most passes over the training data.
+    as_json
+        Print JSON.
+    """
+    from septet.recipes.spiking_lcl import _classification as classification
+
+    if splits < 1:
+        raise ValueError(f"splits must be at least 1; got {splits}.")
+    path = Path(data)
+    if path.suffix == ".csv":
+        X, y = _table(path, label)
+        images = False
+    else:
+        X, y, images = classification.load(data)
+    if hidden and not images:
+        raise ValueError("a hidden layer of local filters needs images; leave --hidden out.")
+    with _console.progress("classify") as say:
+        rows = []
+        for seed in range(splits):
+            say(f"split {seed + 1} of {splits}")
+            rows += classification.evaluate(
+                X,
+                y,
+                images=images,
+                rules=rule,
+                hidden=hidden,
+                seeds=[seed],
+                test_share=test_share,
+                epochs=epochs,
+            )
+    _console.table(classification.summary(rows), as_json=as_json)
+    return 0
+
+
+COMMANDS = {
+    "simulate": simulate,
+    "memorize": memorize,
+    "capacity": capacity,
+    "classify": classify,
+    **_spiking_hebbian.COMMANDS,
+}
+
+
+def _table(path: Path, label: str) -> tuple[Any, Any]:
+    """Numbers and labels of a CSV file; what is no number is named by line and column."""
+    import csv
+
+    import numpy as np
+
+    from septet._core.errors import DataError
+
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = list(reader.fieldnames or ())
+        if label not in columns:
+            raise DataError(f"{path} has no column {label!r}; its columns are {columns}.")
+        features = [name for name in columns if name != label]
+        rows, labels = [], []
+        for row in reader:
+            labels.append(row[label])
+            for name in features:
+                try:
+                    rows.append(float(row[name]))
+                except (TypeError, ValueError):
+                    line = reader.line_num
+                    raise DataError(
+                        f"{path}, line {line}: {name} is no number: {row[name]!r}."
+                    ) from None
+    return np.array(rows).reshape(len(labels), len(features)), np.array(labels)
 
 
 def _proof(certificate: Any) -> list[dict[str, Any]]:

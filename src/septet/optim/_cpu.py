@@ -46,11 +46,11 @@ class Piece(NamedTuple):
     columns: int
     size: int
     rank: int
-    share: float
     weights: int  # elements of the tensor before this piece, and so on
     momenta: int
     statistics: int
     indices: int
+    share: float
 
 
 @cache
@@ -68,8 +68,8 @@ def pieces(rule: Rule) -> tuple[Piece, ...]:
         statistics = rows if partition == kernels.BY_ROW else columns
         kept = rank * min(rows, columns) if rank else size
         return Piece(
-            partition, numerator, rows, columns, size, rank, share,
-            number * size, number * kept, number * statistics, number * rank,
+            partition, numerator, rows, columns, size, rank,
+            number * size, number * kept, number * statistics, number * rank, share,
         )  # fmt: skip
 
     if not subspace and (rule.second_moment is None or rule.partition == "each"):
@@ -81,6 +81,75 @@ def pieces(rule: Rule) -> tuple[Piece, ...]:
         return (piece(kernels.BY_ROW, rule.size // n, n, rule.size, 0),)
     partition = kernels.BY_ROW if rule.tall else kernels.BY_COLUMN
     return tuple(piece(partition, m, n, m * n, i) for i in range(rule.size // (m * n)))
+
+
+class _Layout:
+    """What the tables of a step hold before any address is known; the same at every step.
+
+    Parameters
+    ----------
+    kernels : module
+    jobs : list of Job
+    parts : int
+        Threads.
+    """
+
+    def __init__(self, kernels: Any, jobs: list[Job], parts: int) -> None:
+        k = kernels
+        self.rules = [job.rule for job in jobs]
+        self.direct = [_is_direct(job) for job in jobs]
+        self.parts = parts
+        per_rule = [pieces(rule) for rule in self.rules]
+        table = [piece for some in per_rule for piece in some]
+        counts = [len(some) for some in per_rule]
+        columns = np.array([piece[:-1] for piece in table], np.int64)
+        self.of_job = np.repeat(np.arange(len(jobs)), counts)
+        self.starts = np.cumsum([0, *counts[:-1]])
+        self.before = columns[:, 6:]  # elements of each tensor that come before a piece
+        self.offsets = np.cumsum([0, *(_space(piece, parts, k) for piece in table)]).tolist()
+        self.integers = np.zeros((len(table), k.INTEGERS), np.int64)
+        fixed = [k.PARTITION, k.NUMERATOR, k.ROWS, k.COLUMNS, k.SIZE, k.RANK]
+        self.integers[:, fixed] = columns[:, :6]
+        self.integers[:, k.DIRECT] = np.repeat(self.direct, counts)
+        self.integers[:, k.OFFSET] = self.offsets[:-1]
+        self.integers[:, k.OWNER] = _owners(table, parts, k)
+        self.numbers = np.zeros((len(table), k.NUMBERS))
+        self.numbers[:, k.SHARE] = [piece.share for piece in table]
+
+    def fits(self, jobs: list[Job], parts: int) -> bool:
+        """Whether it still describes these jobs."""
+        return (
+            parts == self.parts
+            and len(jobs) == len(self.rules)
+            and all(job.rule is rule for job, rule in zip(jobs, self.rules, strict=True))
+            and all(_is_direct(job) == d for job, d in zip(jobs, self.direct, strict=True))
+        )
+
+    def point(self, column: int, addresses: list[int], which: int, width: int) -> None:
+        """Write one column of addresses; a job without such a tensor has address zero."""
+        first = np.array(addresses, np.int64)[self.of_job]
+        self.integers[:, column] = (first + self.before[:, which] * width) * (first != 0)
+
+
+def _owners(table: list[Piece], parts: int, kernels: Any) -> list[int]:
+    """Give whole matrices by column to the thread with the least of them; -1: all threads share.
+
+    Only where a matrix is so small a part of the whole that nobody waits long for its thread.
+    """
+    small = sum(piece.size for piece in table) / (4 * parts)
+    load = [0] * parts
+    owners = []
+    for piece in table:
+        alone = piece.partition == kernels.BY_COLUMN and piece.size <= small
+        owners.append(load.index(min(load)) if alone else -1)
+        if alone:
+            load[owners[-1]] += piece.size
+    return owners
+
+
+def _is_direct(job: Job) -> bool:
+    """Whether nothing hangs on its gradient being finite, so that it need not be read ahead."""
+    return job.group["nonfinite"] == "propagate"
 
 
 class CpuPath:
@@ -97,9 +166,7 @@ class CpuPath:
         self._product = torch.empty(0)
         self._parts = 1
         self._grads: list[Tensor] = []
-        self._offsets: list[int] = []
-        self._integers = np.empty((0, 0), np.int64)
-        self._numbers = np.empty((0, 0))
+        self._layout: _Layout | None = None
 
     @property
     def scratch_bytes(self) -> int:
@@ -112,75 +179,57 @@ class CpuPath:
         self._parts = 1
         if sum(job.rule.size for job in jobs) >= _SHARED_FROM:
             self._parts = torch.get_num_threads()
+        layout = self._layout
+        if layout is None or not layout.fits(jobs, self._parts):
+            layout = self._layout = _Layout(kernels, jobs, self._parts)
+        if self._sums.size < layout.offsets[-1]:
+            self._sums = np.empty(layout.offsets[-1], np.float32)
         self._grads = [job.grad.contiguous() for job in jobs]
-        table = [piece for job in jobs for piece in pieces(job.rule)]
-        counts = [len(pieces(job.rule)) for job in jobs]
-        # Where nothing hangs on the gradients being finite, they need not be read ahead.
-        direct = [job.group["nonfinite"] == "propagate" for job in jobs]
-        self._fill_measured(table, counts, direct)
-        bad = np.zeros((len(table), self._parts), np.float32)
-        if not all(direct):
-            self._share(kernels.measure, self._integers, self._sums, bad, self._sample)
-            kernels.reduce(self._integers, self._numbers, self._sums, bad, self._parts)
-        starts = np.cumsum([0, *counts[:-1]])
-        return torch.from_numpy(np.add.reduceat(bad.sum(1), starts))
+        width = self._sample.itemsize
+        layout.point(kernels.GRAD, [grad.data_ptr() for grad in self._grads], 0, width)
+        bad = np.zeros((len(layout.integers), self._parts), np.float32)
+        if not all(layout.direct):
+            self._share(kernels.measure, layout.integers, self._sums, bad, self._sample)
+            kernels.reduce(layout.integers, layout.numbers, self._sums, bad, self._parts)
+        return torch.from_numpy(np.add.reduceat(bad.sum(1), layout.starts))
 
     def apply(self, jobs: list[Job]) -> None:
         """Update states and weights; every job has begun its step."""
-        kernels = self._kernels
-        self._fill_applied(jobs)
-        kernels.advance(self._integers, self._numbers, self._sums, self._parts)
-        self._share(kernels.apply, self._integers, self._numbers, self._sums, self._sample)
-        row = 0
-        for job, grad in zip(jobs, self._grads, strict=True):
+        kernels, layout = self._kernels, self._layout
+        if layout is None:
+            raise RuntimeError("measure() comes before apply().")
+        self._point(layout, jobs)
+        integers, numbers = layout.integers, layout.numbers
+        kernels.advance(integers, numbers, self._sums, self._parts)
+        self._share(kernels.apply, integers, numbers, self._sums, self._sample)
+        for job, grad, row in zip(jobs, self._grads, layout.starts, strict=True):
             if job.rule.momentum == "dense":
-                self._add_dense(job, grad, row)
-            row += len(pieces(job.rule))
+                self._add_dense(job, grad, layout.offsets[row:])
         self._grads = []
 
-    def _fill_measured(self, table: list[Piece], counts: list[int], direct: list[bool]) -> None:
-        k = self._kernels
-        addresses = np.repeat([grad.data_ptr() for grad in self._grads], counts)
-        columns = np.array(
-            [(p.partition, p.numerator, p.rows, p.columns, p.size, p.rank, p.weights)
-             for p in table]
-        )  # fmt: skip
-        integers = np.zeros((len(table), k.INTEGERS), np.int64)
-        integers[:, [k.PARTITION, k.NUMERATOR, k.ROWS, k.COLUMNS, k.SIZE, k.RANK]] = columns[:, :6]
-        integers[:, k.DIRECT] = np.repeat(direct, counts)
-        integers[:, k.GRAD] = addresses + columns[:, 6] * self._sample.itemsize
-        spaces = [_space(piece, self._parts, k) for piece in table]
-        offsets = np.cumsum([0, *spaces])
-        integers[:, k.OFFSET] = offsets[:-1]
-        self._offsets = offsets.tolist()
-        if self._sums.size < offsets[-1]:
-            self._sums = np.empty(offsets[-1], np.float32)
-        self._integers = integers
-        self._numbers = np.zeros((len(table), k.NUMBERS))
-        self._numbers[:, k.SHARE] = [piece.share for piece in table]
-
-    def _fill_applied(self, jobs: list[Job]) -> None:
-        k = self._kernels
-        integers, numbers, width = self._integers, self._numbers, self._sample.itemsize
-        row = 0
-        for job in jobs:
-            state = job.state
-            param = job.param.data_ptr()
-            momentum = _pointer(state, "momentum") if job.rule.momentum != "dense" else 0
-            second, largest = _pointer(state, "second_moment"), _pointer(state, "max_second_moment")
-            index = _pointer(state, "index")
-            values = _numbers(job)
-            for piece in pieces(job.rule):
-                integers[row, k.PARAM : k.INDEX + 1] = (
-                    param + piece.weights * width,
-                    integers[row, k.GRAD],
-                    momentum + piece.momenta * width if momentum else 0,
-                    second + piece.statistics * 4 if second else 0,
-                    largest + piece.statistics * 4 if largest else 0,
-                    index + piece.indices * 4 if index else 0,
-                )
-                numbers[row, : k.SHARE] = values
-                row += 1
+    def _point(self, layout: _Layout, jobs: list[Job]) -> None:
+        """Write where everything lies and the numbers of this step."""
+        k, width = self._kernels, self._sample.itemsize
+        layout.point(k.PARAM, [job.param.data_ptr() for job in jobs], 0, width)
+        momenta = [
+            0 if job.rule.momentum == "dense" else _pointer(job.state, "momentum") for job in jobs
+        ]
+        layout.point(k.MOMENTUM, momenta, 1, width)
+        layout.point(k.SECOND, [_pointer(job.state, "second_moment") for job in jobs], 2, 4)
+        layout.point(k.LARGEST, [_pointer(job.state, "max_second_moment") for job in jobs], 2, 4)
+        layout.point(k.INDEX, [_pointer(job.state, "index") for job in jobs], 3, 4)
+        known: dict[Any, tuple[float, ...]] = {}
+        values = []
+        for job in jobs:  # most of them share their group and their number of steps
+            state, rule = job.state, job.rule
+            same = (
+                id(job.group), state["step"], state.get("refreshed"), rule.momentum,
+                rule.second_moment, rule.whole_numerator,
+            )  # fmt: skip
+            if same not in known:
+                known[same] = _numbers(job)
+            values.append(known[same])
+        layout.numbers[:, : k.SHARE] = np.array(values)[layout.of_job]
 
     def _share(self, kernel: Callable[..., None], *arguments: Any) -> None:
         """Run `kernel` with this thread and helpers, each on its own part."""
@@ -192,7 +241,7 @@ class CpuPath:
         for other in others:
             other.result()
 
-    def _add_dense(self, job: Job, grad: Tensor, row: int) -> None:
+    def _add_dense(self, job: Job, grad: Tensor, offsets: list[int]) -> None:
         """Add what momentum in a dense subspace changes: ``-step * P*(L/c1 - P g)``.
 
         The kernel has taken the plain gradient step, so nothing of the weight's size is needed.
@@ -211,7 +260,7 @@ class CpuPath:
         for i, (w, g, momentum, basis) in enumerate(
             zip(weights, grads, momenta, bases, strict=True)
         ):
-            steps = torch.from_numpy(self._sums)[self._offsets[row + i] :]
+            steps = torch.from_numpy(self._sums)[offsets[i] :]
             torch.mm(g, basis, out=q) if rule.tall else torch.mm(basis.mT, g, out=q)
             if job.group["maximize"]:
                 q.neg_()

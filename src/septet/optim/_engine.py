@@ -322,22 +322,23 @@ class LeanOptimizer(ExactOptimizer):
                 grad = param.grad
                 if grad is None or param.numel() == 0:
                     continue
-                name = parameter_name(group, number, i)
                 rule = known.rules[i]
                 if grad.layout != torch.strided:
+                    name = parameter_name(group, number, i)
                     raise RuntimeError(
                         f"the gradient of parameter {name} is sparse, which {type(self).__name__} "
                         "does not support; use dense gradients (sparse=False) or give this "
                         "parameter to torch.optim.SparseAdam."
                     )
                 if param.shape != rule.shape:
+                    name = parameter_name(group, number, i)
                     raise ValueError(
                         f"parameter {name} had shape {rule.shape} when the optimizer was built "
                         f"and now has {tuple(param.shape)}; build a new optimizer."
                     )
                 state = self.state[param]
                 ordinal = known.ordinals[i]
-                jobs.append(Job(param, grad, state, group, rule, i, ordinal, known.of, name))
+                jobs.append(Job(param, grad, state, group, rule, i, ordinal, known.of, number))
         return jobs
 
     def _divided(self, jobs: list[Job]) -> list[tuple[Path, list[Job]]]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from septet.optim._base import parameter_name
 from septet.optim._distributed import is_sharded, local, replicated, whole
 from septet.optim._projection import new_basis, new_index, private_generator, rotated
 from septet.optim._rule import Rule
@@ -38,8 +39,8 @@ class Job:
     ordinal, of : int
         Where it stands among the matrices of its group that have a subspace, and how many there
         are.
-    name : str
-        What to call it in a message.
+    number : int
+        Of its group.
     """
 
     param: Tensor
@@ -50,7 +51,12 @@ class Job:
     place: int
     ordinal: int
     of: int
-    name: str
+    number: int
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return parameter_name(self.group, self.number, self.place)
 
     def hyper(self) -> Hyper:
         """Return this step's numbers; call it after :meth:`begin`."""

@@ -22,8 +22,8 @@ from numba.extending import intrinsic, overload  # noqa: E402
 
 # Columns of the table of integers.
 PARTITION, NUMERATOR, PARAM, GRAD, MOMENTUM, SECOND, LARGEST, INDEX = range(8)
-ROWS, COLUMNS, SIZE, OFFSET, RANK, DIRECT = range(8, 14)
-INTEGERS = 14
+ROWS, COLUMNS, SIZE, OFFSET, RANK, DIRECT, OWNER = range(8, 15)
+INTEGERS = 15
 # Columns of the table of numbers.
 LR, BETA1, GAIN, BETA2, REST2, EPS, KEEP, SIGN, SCALE1, SCALE2, SHARE = range(11)
 NUMBERS = 11
@@ -35,7 +35,6 @@ _INNER = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "nsz", 
 _OUTER = {**_INNER, "cache": True}
 _F32 = np.float32
 _ZERO, _ONE = np.float32(0), np.float32(1)
-_ROWS_AT_A_TIME = 32  # so few that they stay in the cache between the two passes of a direct step
 
 
 @intrinsic
@@ -212,9 +211,26 @@ def reduce(integers, numbers, sums, bad, parts):
 
 
 @njit(**_INNER)
-def _inverse(v, lr, scale, eps):
-    root = np.sqrt(v * scale) + eps
+def _step(v, top, j, square, lr, beta2, rest2, scale, eps):
+    """Advance one second moment (none where `v` is empty) and return the step size."""
+    if not v.size:
+        return lr
+    value = beta2 * v[j] + rest2 * square
+    v[j] = value
+    if top.size:
+        value = value if value > top[j] or value != value else top[j]
+        top[j] = value
+    root = np.sqrt(value * scale) + eps
     return lr / root if root != _ZERO else _ZERO
+
+
+@njit(**_INNER)
+def _moments(table, low, high):
+    """Return the second moments from `low` to `high`, and the largest so far; empty if none."""
+    count = high - low if table[SECOND] else 0
+    tops = high - low if table[LARGEST] else 0
+    v = carray(_at(table[SECOND] + 4 * low), (count,), np.float32)
+    return v, carray(_at(table[LARGEST] + 4 * low), (tops,), np.float32)
 
 
 @njit(**_INNER)
@@ -222,19 +238,9 @@ def _advance(table, numbers, low, steps):
     """Advance some shared second moments, from `low` on, and turn the sums into step sizes."""
     lr, eps, scale = _F32(numbers[LR]), _F32(numbers[EPS]), _F32(numbers[SCALE2])
     beta2, rest2 = _F32(numbers[BETA2]), _F32(numbers[REST2])
-    if table[SECOND] == 0:
-        steps[:] = lr
-        return
-    v = carray(_at(table[SECOND] + 4 * low), (steps.size,), np.float32)
+    v, top = _moments(table, low, low + steps.size)
     for j in range(steps.size):
-        v[j] = beta2 * v[j] + rest2 * steps[j]
-    if table[LARGEST] != 0:
-        top = carray(_at(table[LARGEST] + 4 * low), (steps.size,), np.float32)
-        for j in range(steps.size):
-            top[j] = v[j] if v[j] > top[j] or v[j] != v[j] else top[j]
-        v = top
-    for j in range(steps.size):
-        steps[j] = _inverse(v[j], lr, scale, eps)
+        steps[j] = _step(v, top, j, steps[j], lr, beta2, rest2, scale, eps)
 
 
 @njit(**_INNER)
@@ -263,17 +269,33 @@ def advance(integers, numbers, sums, parts):
 
 
 @njit(**_INNER)
-def _plain_row(p, g, step, keep):
+def _plain_row(p, g, ahead, step, keep):
+    """Update a row; return the sum of squares of the row `ahead`, read on the way."""
+    total = _ZERO
     for j in range(p.size):
         _store(p, j, keep * _load(p, j) - step * _load(g, j))
+        total += _load(ahead, j) * _load(ahead, j)
+    return total
 
 
 @njit(**_INNER)
-def _average_row(p, g, m, step, keep, beta1, gain):
+def _average_row(p, g, m, ahead, step, keep, beta1, gain):
+    """Update a row and its momentum; return the sum of squares of the row `ahead`."""
+    total = _ZERO
     for j in range(p.size):
         x = beta1 * _load(m, j) + gain * _load(g, j)
         _store(m, j, x)
         _store(p, j, keep * _load(p, j) - step * x)
+        total += _load(ahead, j) * _load(ahead, j)
+    return total
+
+
+@njit(**_INNER)
+def _square_sum(row):
+    total = _ZERO
+    for j in range(row.size):
+        total += _load(row, j) * _load(row, j)
+    return total
 
 
 @njit(**_INNER)
@@ -309,15 +331,7 @@ def _each(p, g, m, v, top, numbers, averaging):
     scale1, scale2 = _F32(numbers[SCALE1]), _F32(numbers[SCALE2])
     for j in range(p.size):
         x = _load(g, j)
-        if v.size:
-            square = beta2 * v[j] + rest2 * (x * x)
-            v[j] = square
-            if top.size:
-                square = square if square > top[j] or square != square else top[j]
-                top[j] = square
-            step = _inverse(square, lr, scale2, eps)
-        else:
-            step = lr
+        step = _step(v, top, j, x * x, lr, beta2, rest2, scale2, eps)
         if averaging:
             x = beta1 * _load(m, j) + gain * x
             _store(m, j, x)
@@ -328,23 +342,37 @@ def _each(p, g, m, v, top, numbers, averaging):
 
 
 @njit(**_INNER)
-def _by_row(p, g, m, index, steps, low, high, columns, numerator, numbers):
-    keep, sign, scale = _F32(numbers[KEEP]), _F32(numbers[SIGN]), _F32(numbers[SCALE1])
+def _by_row(table, numbers, p, g, m, index, steps, low, high):
+    """Update some rows; of a direct table, measure each one while the row before is updated."""
+    lr, eps, scale2 = _F32(numbers[LR]), _F32(numbers[EPS]), _F32(numbers[SCALE2])
+    beta2, rest2, share = _F32(numbers[BETA2]), _F32(numbers[REST2]), _F32(numbers[SHARE])
+    keep, sign, scale1 = _F32(numbers[KEEP]), _F32(numbers[SIGN]), _F32(numbers[SCALE1])
     beta1, gain = _F32(numbers[BETA1]), _F32(numbers[GAIN])
+    columns, direct, average = table[COLUMNS], table[DIRECT], table[NUMERATOR] == AVERAGE
+    v, top = _moments(table, low, high)
     s = np.searchsorted(index, low)
+    total = _square_sum(g[low * columns : min((low + 1) * columns, p.size)]) if direct else _ZERO
     for i in range(low, high):
         start, stop = i * columns, min((i + 1) * columns, p.size)
         step = steps[i]
-        if numerator == AVERAGE:
-            _average_row(
-                p[start:stop], g[start:stop], m[start:stop], step * scale, keep, beta1, gain
-            )
-        elif s < index.size and index[s] == i:
-            kept = m[s * columns : (s + 1) * columns]
-            _average_row(p[start:stop], g[start:stop], kept, step * scale, keep, beta1, gain)
+        if direct:
+            short = _F32(columns) / _F32(stop - start)  # of a mean over a shorter last block
+            square = total * share * (short if share != _ONE else _ONE)
+            step = _step(v, top, i - low, square, lr, beta2, rest2, scale2, eps)
+            steps[i] = step  # momentum in a dense subspace needs it afterwards
+        until = min(stop + columns, p.size) if i + 1 < high else stop
+        ahead = g[stop:until] if until - stop == stop - start else g[start:stop]
+        row, change = p[start:stop], g[start:stop]
+        selected = s < index.size and index[s] == i
+        if average or selected:
+            at = start if average else s * columns
+            kept = m[at : at + stop - start]
+            total = _average_row(row, change, kept, ahead, step * scale1, keep, beta1, gain)
             s += 1
         else:
-            _plain_row(p[start:stop], g[start:stop], step * sign, keep)
+            total = _plain_row(row, change, ahead, step * sign, keep)
+        if until - stop != stop - start:
+            total = _square_sum(g[stop:until])
 
 
 @njit(**_INNER)
@@ -368,20 +396,6 @@ def _by_column(
         _plain_columns(p[at:until], g[at:until], mine, sign, keep)
         for k in range(s, end):
             _store(row, index[k], new[k])
-
-
-@njit(**_INNER)
-def _row_steps(table, numbers, g, low, high, steps):
-    """Measure some rows and turn their sums into step sizes."""
-    columns, size = table[COLUMNS], table[SIZE]
-    share = _F32(numbers[SHARE])
-    _row_sums(g, low, high, columns, size, steps)
-    for i in range(low, high):
-        steps[i] *= share
-    rest = size - (table[ROWS] - 1) * columns
-    if share != _ONE and rest != columns and high == table[ROWS]:  # the shorter last block
-        steps[high - 1] *= _F32(columns) / _F32(rest)
-    _advance(table, numbers, low, steps[low:high])
 
 
 @njit(**_INNER)
@@ -414,12 +428,8 @@ def apply(integers, numbers, sums, sample, part, parts):
         index = carray(_at(integers[t, INDEX]), (rank,), np.int32)
         if integers[t, PARTITION] == BY_ROW:
             steps = sums[offset : offset + rows]
-            many = _ROWS_AT_A_TIME if integers[t, DIRECT] else max(high - low, 1)
-            for i in range(low, high, many):
-                stop = min(i + many, high)
-                if integers[t, DIRECT]:
-                    _row_steps(integers[t], numbers[t], g, i, stop, steps)
-                _by_row(p, g, m, index, steps, i, stop, columns, numerator, numbers[t])
+            if high > low:
+                _by_row(integers[t], numbers[t], p, g, m, index, steps, low, high)
         elif integers[t, PARTITION] == BY_COLUMN:
             steps = sums[offset : offset + columns]
             start = offset + parts * columns
@@ -431,18 +441,20 @@ def apply(integers, numbers, sums, sample, part, parts):
                     numerator, numbers[t],
                 )  # fmt: skip
                 continue
-            # Each thread has columns of its own, so nobody waits for the sums of others.
-            first, stop = columns * part // parts, columns * (part + 1) // parts
+            # Nobody waits for the sums of others: a thread has whole matrices or, of large ones,
+            # some columns, which are slower to read than whole rows.
+            owner = integers[t, OWNER]
+            if owner >= 0 and owner != part:
+                continue
+            first = 0 if owner >= 0 else columns * part // parts
+            stop = columns if owner >= 0 else columns * (part + 1) // parts
             _column_steps(integers[t], numbers[t], g, first, stop, index, steps, inside)
             _by_column(
                 p, g, m, index, steps, inside, new, 0, rows, columns, first, stop,
                 numerator, numbers[t],
             )  # fmt: skip
         else:
-            count = high - low if integers[t, SECOND] else 0
-            tops = high - low if integers[t, LARGEST] else 0
-            v = carray(_at(integers[t, SECOND] + 4 * low), (count,), np.float32)
-            top = carray(_at(integers[t, LARGEST] + 4 * low), (tops,), np.float32)
+            v, top = _moments(integers[t], low, high)
             averaging = numerator == AVERAGE
             mine = m[low:high] if averaging else m
             _each(p[low:high], g[low:high], mine, v, top, numbers[t], averaging)

@@ -43,6 +43,7 @@ class ShardedPath(PlainPath):
 
     def _moved(self, job: Job, grad: Tensor, sums: Tensor) -> Tensor:
         rule, state, hyper = job.rule, job.state, job.hyper()
+        param: Any = job.param
         for name in ("second_moment", "max_second_moment"):
             if name in rule.state_layout(job.param.dtype) and name not in state:
                 state[name] = torch.zeros_like(sums)
@@ -54,7 +55,9 @@ class ShardedPath(PlainPath):
             numerator = _in_selection(job, grad, hyper)
         else:
             numerator = _plain.numerator(rule, grad, state, hyper)
-        return _plain.moved(rule, job.param, numerator, sums, state, hyper)
+        weight: Any = _plain.moved(rule, job.param, numerator, sums, state, hyper)
+        # A side of length one may be cut too; where it is broadcast, the result comes out whole.
+        return weight.redistribute(placements=param.placements)
 
 
 def _averaged(job: Job, q: Tensor, hyper: Hyper) -> Tensor:

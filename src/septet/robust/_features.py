@@ -159,6 +159,7 @@ def retrain_head(
     y: ArrayLike,
     groups: ArrayLike | None = None,
     *,
+    group_membership: ArrayLike | None = None,
     head: str = "fc",
     classifier: LinearHeadBase | None = None,
     standardize: bool = True,
@@ -178,7 +179,9 @@ def retrain_head(
     y : array_like of shape (n,)
         Classes, the numbers 0 .. K - 1 of the outputs; every one must occur.
     groups : array_like of shape (n,) or (n, n_attributes), optional
-        Group labels, passed on if the classifier's `fit` takes them.
+        Group labels, unknown ones allowed; passed on if the classifier's `fit` takes them.
+    group_membership : array_like of shape (n, G), optional
+        Multi-hot or soft memberships instead of labels: groups may overlap.
     head : str, default "fc"
         Name of the linear layer.
     classifier : linear head of this package, optional
@@ -235,7 +238,7 @@ def retrain_head(
         classifier if classifier is not None else GroupDROClassifierCV(),
         (features - center) / scale,
         labels,
-        {"groups": groups},
+        {"groups": groups, "group_membership": group_membership},
         present=rescale(head_of(model, head), center, scale),
     )
     write_head(layer, *unscale(*full_rows(fitted), center, scale))

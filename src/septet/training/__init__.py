@@ -14,6 +14,7 @@ from septet.training._history import append_history, cut_history, read_history  
 from septet.training._loop import Stateful, train  # noqa: E402
 from septet.training._packing import State, pack, unpack  # noqa: E402
 from septet.training._seeds import Generators, SampleOrder, derive_seed, seeded  # noqa: E402
+from septet.training._sharding import shard  # noqa: E402
 from septet.training._steps import DivergedError, gradient_step, warmup_cosine  # noqa: E402
 from septet.training._world import World, choose_device, world  # noqa: E402
 
@@ -36,6 +37,7 @@ __all__ = [
     "read_history",
     "save_checkpoint",
     "seeded",
+    "shard",
     "train",
     "unpack",
     "warmup_cosine",

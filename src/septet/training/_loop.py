@@ -20,6 +20,7 @@ from septet.training._checkpoints import has_checkpoint, load_checkpoint, save_c
 from septet.training._history import append_history, cut_history, flush_history
 from septet.training._packing import State, pack, unpack
 from septet.training._seeds import seeded
+from septet.training._sharding import load_states, outlines, whole, whole_states
 from septet.training._steps import DivergedError
 from septet.training._world import World
 
@@ -218,18 +219,18 @@ class _Run:
             return
         for name, module in self.modules.items():
             for part, value in module.named_parameters():
-                if not bool(torch.isfinite(value).all()):
+                if not bool(whole(torch.isfinite(value).all())):
                     self._diverged(done, DivergedError(f"{name}.{part} holds NaN or infinity."))
+        states = whole_states(self.state)
         if self.world.is_main:
             flush_history(self.folder / "history.jsonl")
             own = {"step": done, "n_records": len(self.history), "config": self.config}
-            states = {name: item.state_dict() for name, item in self.state.items()}
             save_checkpoint(self.folder / "checkpoint", own | states)
         self.saved = done
         self.world.wait()
 
     def _load(self, folder: Path) -> int:
-        like = {name: module.state_dict() for name, module in self.modules.items()}
+        like = {name: outlines(module) for name, module in self.modules.items()}
         saved = load_checkpoint(folder / "checkpoint", like=like)
         if odd := (_OWN_KEYS | set(self.state)) ^ set(saved):
             raise CheckpointError(
@@ -244,8 +245,7 @@ class _Run:
                 )
         if self.world.is_main:
             self.history = cut_history(folder / "history.jsonl", saved["n_records"])
-        for name, item in self.state.items():
-            item.load_state_dict(saved[name])
+        load_states(self.state, saved)
         self.saved = saved["step"]
         return saved["step"]
 

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from septet._core.checks import integer, number
 from septet._core.errors import SeptetError
+from septet.training._sharding import whole
 from septet.training._world import World
 
 
@@ -127,7 +128,7 @@ def gradient_step(
             raise DivergedError(f"the loss is {measures['loss']}.")
         world.mean_gradients(parameters)
         if clip_norm is not None:
-            norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip_norm))
+            norm = float(whole(torch.nn.utils.clip_grad_norm_(parameters, clip_norm)))
             if not math.isfinite(norm):
                 raise DivergedError(f"the gradient's norm is {norm}.")
             measures["gradient_norm"] = norm

@@ -76,11 +76,13 @@ class World:
     def mean_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace each gradient by its mean over the processes.
 
-        Every process must have gradients for the same parameters.
+        Every process must have gradients for the same parameters. Those of a model that is cut over
+        the processes are averaged already and left alone.
         """
         if self.size == 1:
             return
-        for bucket in _buckets([p.grad for p in parameters if p.grad is not None]):
+        grads = [p.grad for p in parameters if p.grad is not None]
+        for bucket in _buckets([g for g in grads if not hasattr(g, "full_tensor")]):
             flat = torch.cat([grad.reshape(-1) for grad in bucket])
             dist.all_reduce(flat)
             flat /= self.size
@@ -93,7 +95,8 @@ class World:
             return
         for module in modules:
             for tensor in [*module.parameters(), *module.buffers()]:
-                dist.broadcast(tensor.data, src=0)
+                if not hasattr(tensor, "full_tensor"):  # what is cut was shared before
+                    dist.broadcast(tensor.data, src=0)
 
     def wait(self) -> None:
         """Wait until every process is here."""

@@ -13,7 +13,10 @@ from septet.spiking import (
     SpikeBatch,
     SpikeTrainLearner,
     UnreachableTargetsError,
+    random_associations,
 )
+from septet.spiking.constraint._certificate import multipliers_as_proof
+from septet.spiking.constraint._targets import check_targets
 
 TWO = SpikeBatch.from_lists([[[0.0], [10.0]]], duration=50.0)
 
@@ -61,6 +64,31 @@ class TestUnreachable:
         with pytest.raises(UnreachableTargetsError) as caught:
             SpikeTrainLearner(lif, solver=solver).fit(inputs, desired)
         assert caught.value.certificate.check(inputs, desired) > 1e3
+
+    @pytest.mark.parametrize("mode", ["batch", "incremental"])
+    def test_weights_beyond_all_measure_are_a_proof_too_and_no_failure_of_the_solver(self, mode):
+        """The last input is 56 ms old: only weights of some 1e5 make a rise out of its tail."""
+        inputs, desired = random_associations(1, 20, 1, random_state=0)
+        learner = SpikeTrainLearner(mode=mode, random_state=0)
+        try:
+            norm = np.linalg.norm(learner.fit(inputs, desired).coef_)
+        except UnreachableTargetsError as error:
+            norm = error.certificate.check(inputs, desired)
+        assert norm > 8e4
+
+    def test_a_stalled_solver_leaves_its_proof_in_the_multipliers(self):
+        """Whatever is optimal for some rows proves that no smaller weights satisfy them."""
+        inputs, desired = random_associations(2, 40, 2, random_state=0)
+        problem = SpikeTrainLearner()._problem(
+            LIF(), inputs, check_targets(LIF(), inputs, desired, 1e-3)[0], 0, np.empty((2, 0)), None
+        )
+        start = np.zeros(40)
+        rows = problem.rows(np.arange(2), start)
+        found, rows = problem.project(np.arange(2), rows, start, 200)
+        multipliers_as_proof(rows)
+        norm = np.linalg.norm(found.weights)
+        proof = problem.certificate(rows)
+        assert proof.excluded_norm == pytest.approx(norm, rel=1e-9)
 
     def test_any_requirement_less_can_be_met(self, rng):
         inputs = poisson_batch(rng, n_patterns=2, n_units=6, rate=40.0)

@@ -190,7 +190,7 @@ class TestGuarantees:
             assert np.array_equal(fits[0].coef_, fits[1].coef_)
 
 
-@pytest.mark.parametrize("mode", ["online", "block"])
+@pytest.mark.parametrize("mode", ["online", "block", "incremental"])
 def test_visiting_patterns_in_turn_ends_within_the_tolerance(mode, rng):
     inputs, desired = task(rng, n_patterns=6, n_units=150)
     learner = SpikeTrainLearner(mode=mode, block_size=4, random_state=1).fit(inputs, desired)
@@ -199,6 +199,46 @@ def test_visiting_patterns_in_turn_ends_within_the_tolerance(mode, rng):
     assert 1 < learner.report_.epochs < 30
     tight = clone(learner).set_params(tol_ms=1e-3).fit(inputs, desired)
     assert tight.max_timing_error_ <= 1e-3
+
+
+class TestIncremental:
+    def test_it_needs_fewer_passes_than_projections_in_turn(self, rng):
+        inputs, desired = task(rng, n_patterns=8, n_units=150)
+        epochs = {
+            mode: SpikeTrainLearner(mode=mode, random_state=1).fit(inputs, desired).report_.epochs
+            for mode in ("incremental", "online")
+        }
+        assert epochs["incremental"] < epochs["online"]
+
+    def test_from_zero_it_needs_no_larger_weights_than_a_batch(self, rng):
+        """It holds a part of the batch's constraints, of which it has the least solution."""
+        inputs, desired = task(rng)
+        batch = SpikeTrainLearner().fit(inputs, desired)
+        learner = SpikeTrainLearner(mode="incremental", init_scale=0.0).fit(inputs, desired)
+        assert learner.report_.weight_norm <= batch.report_.weight_norm + 1e-9
+        assert learner.exact_
+
+    def test_plain_and_compiled_solvers_agree(self, rng):
+        inputs, desired = task(rng, n_patterns=2)
+        fits = [
+            SpikeTrainLearner(mode="incremental", solver=solver, random_state=3).fit(
+                inputs, desired
+            )
+            for solver in ("numba", "numpy", "daqp")
+        ]
+        for fit in fits[1:]:
+            assert fit.coef_ == pytest.approx(fits[0].coef_, abs=1e-6)
+
+    def test_it_proves_contradictions_between_patterns(self, rng):
+        inputs, desired = task(rng, n_patterns=2, n_units=4)
+        with pytest.raises(UnreachableTargetsError) as caught:
+            SpikeTrainLearner(mode="incremental").fit(inputs, desired)
+        assert caught.value.certificate.check(inputs, desired) > 1e3
+
+    def test_a_fraction_of_the_way_is_refused(self, rng):
+        inputs, desired = task(rng, n_patterns=1)
+        with pytest.raises(ValueError, match="needs relax=1"):
+            SpikeTrainLearner(mode="incremental", relax=0.5).fit(inputs, desired)
 
 
 def test_every_solver_ends_at_the_same_weights(rng):

@@ -73,11 +73,16 @@ class Manifest:
         """All labels, sorted."""
         return tuple(sorted(set(self.labels)))
 
-    def splits(self) -> list[Part]:
+    def splits(self, *, group_check: bool = True) -> list[Part]:
         """Return the official splits, after checking that no group is on two sides.
 
         With folds every one is the test part once, the next one (in order, around) the validation
         part and the others the training part. With named parts there is one split.
+
+        Parameters
+        ----------
+        group_check : bool, default True
+            Whether a group on two sides is an error.
 
         Raises
         ------
@@ -104,7 +109,7 @@ class Manifest:
         else:
             raise DataError(f"{self.name} has no official split; its folds are {names}.")
         groups = np.array(self.groups)
-        for part in parts:
+        for part in parts if group_check else ():
             sides = {TRAIN: part.train, VALIDATION: part.validation, TEST: part.test}
             check_groups({side: groups[index] for side, index in sides.items()})
         return parts

@@ -4,7 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from septet.recipes.optim_llama._methods import ADAGRAD, LEAN, METHODS, Rates
+from septet.recipes.optim_llama._methods import (
+    ADAGRAD,
+    CONFIRMED,
+    CONTROLS,
+    LEAN,
+    METHODS,
+    Rates,
+)
 from septet.recipes.optim_llama._training import Job, Setting
 from septet.recipes.optim_llama._workers import Workers
 
@@ -159,6 +166,11 @@ def study(pool: Workers, setting: Setting, config: Any) -> Results:
         "main": compare(pool, setting, rates, config.seeds, config.steps, keep=keep),
         "lean": lean_method(config.methods, tuning),
     }
+    if config.confirmation_seeds:
+        fixed = {m: METHODS[m].tuned for m in (*CONTROLS, CONFIRMED)}
+        results["confirmation"] = compare(
+            pool, setting, fixed, config.confirmation_seeds, config.steps, part="confirmation"
+        )
     if config.adagrad_steps:
         results["adagrad"] = _adagrad(pool, setting, config, results)
     if config.ablation_steps:

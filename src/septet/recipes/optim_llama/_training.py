@@ -10,9 +10,9 @@ import torch
 from torch.optim import Optimizer
 
 from septet.optim import LeanOptimizer, scratch_bytes, state_bytes
-from septet.recipes.optim_llama._corpus import N_SYMBOLS, corpus
 from septet.recipes.optim_llama._methods import Rates, build
-from septet.recipes.optim_llama._model import SHAPES, Llama
+from septet.recipes.optim_llama.corpus import N_SYMBOLS, corpus
+from septet.recipes.optim_llama.model import SHAPES, Llama
 from septet.training import (
     DivergedError,
     choose_device,

@@ -8,7 +8,7 @@ import numpy as np
 
 from septet._core import checks
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
-from septet.recipes.optim_llama._methods import LEAN, MAIN, METHODS
+from septet.recipes.optim_llama._methods import CONFIRMED, LEAN, MAIN, METHODS
 from septet.recipes.optim_llama._study import Results, study, symbols_to
 from septet.recipes.optim_llama._training import Setting
 from septet.recipes.optim_llama._workers import workers
@@ -48,6 +48,8 @@ class Config:
     """Windows held out for evaluation."""
     tuning_steps: int = 0
     """Steps of each try of a rate; with zero the rates chosen by the full scale are used."""
+    confirmation_seeds: tuple[int, ...] = ()
+    """Fresh seeds for the lean candidate that did best at full length, and for its controls."""
     adagrad_steps: int = 0
     """Steps of the comparison of Adagrad's family."""
     ablation_steps: int = 0
@@ -113,6 +115,25 @@ def lean_gap_to_two_rates(results: Results) -> Measure | None:
     return _difference(results, results["lean"], "adam-two-rates")
 
 
+def confirmed_gap_to_two_rates(results: Results) -> Measure | None:
+    """Final loss of Gram, rank 18, minus that of the better two-rate Adam, on fresh seeds."""
+    if "confirmation" not in results:
+        return None
+    runs = results["confirmation"]
+    controls = [method for method in runs if method.startswith("adam-two-rates")]
+    peer = min(controls, key=lambda method: _mean_loss(runs[method]))
+    words = f"{METHODS[peer].label} {_mean_loss(runs[peer]):.4f}"
+    return measured(_minus(runs[CONFIRMED], runs[peer]), unit="nats/byte", peer=words)
+
+
+def confirmed_state_share(results: Results) -> Measure | None:
+    """State of Gram, rank 18, with stored bases and scratch, over that of Adam."""
+    if "confirmation" not in results:
+        return None
+    runs = results["confirmation"]
+    return measured(_bytes(runs[CONFIRMED], CONFIRMED) / _bytes(runs["adam"], "adam"))
+
+
 def rmsprop_gap_to_adam(results: Results) -> Measure | None:
     """Final loss of RMSpropSN minus that of one-rate Adam, nats per byte, paired by seed."""
     return _difference(results, "rmsprop-sn", "adam")
@@ -159,6 +180,19 @@ def fine_tuning_gap_to_two_rates(results: Results) -> Measure | None:
     return measured(_minus(runs["adam-snsm"], runs["adam-two-rates"]), unit="nats/byte")
 
 
+def kept(results: Results) -> dict[str, Any]:
+    """Curves for the documentation: million bytes seen, and each seed's validation losses."""
+    curves = {}
+    for method in ("adam", "adam-two-rates", CONFIRMED, "rmsprop-sn"):
+        if runs := results["main"].get(method):
+            curves[METHODS[method].label] = {
+                "state": _percent(runs, results),
+                "seen": [round(point[0] / 1e6, 4) for point in runs[0]["curve"]],
+                "losses": [[round(point[1], 4) for point in run["curve"]] for run in runs],
+            }
+    return curves
+
+
 def exhibits(results: Results) -> Iterator[Exhibit]:
     """Curves and tables for the report."""
     yield Figure(
@@ -167,6 +201,14 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
     yield _main_table(results)
     if results["tuning"]:
         yield _tuning_table(results["tuning"], "Rates that were tried")
+    if "confirmation" in results:
+        rows = [
+            [METHODS[m].label, _percent(runs, results), *_loss(runs)]
+            for m, runs in results["confirmation"].items()
+        ]
+        caption = "Seeds of no other part; the candidate was named before they were run."
+        columns = ("optimizer", "state of Adam's, %", *_LOSS)
+        yield Table("The best lean candidate once more", caption, columns, rows)
     if "adagrad" in results:
         rows = [[METHODS[m].label, *_loss(runs)] for m, runs in results["adagrad"].items()]
         yield Table("Adagrad's family", "Final validation loss.", ["optimizer", *_LOSS], rows)
@@ -219,9 +261,12 @@ def _difference(results: Results, method: str | None, peer: str) -> Measure | No
     main = results["main"]
     if method not in main or peer not in main:
         return None
-    mean = np.mean([r["loss"] for r in main[peer]])
-    words = f"{METHODS[peer].label} {mean:.4f}"
+    words = f"{METHODS[peer].label} {_mean_loss(main[peer]):.4f}"
     return measured(_minus(main[method], main[peer]), unit="nats/byte", peer=words)
+
+
+def _mean_loss(runs: list[Results]) -> float:
+    return float(np.mean([r["loss"] for r in runs]))
 
 
 def _bytes(runs: list[Results], method: str) -> int:

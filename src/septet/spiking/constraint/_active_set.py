@@ -74,40 +74,45 @@ def violation(rows: Rows, j: int, w: Floats) -> float:
     return total
 
 
-@summing
+@inner
 def _solve_lower(factor: Floats, n: int, y: Floats) -> None:
-    for i in range(n):
+    """Divide by the transpose of the upper triangle `factor`."""
+    for j in range(n):
+        y[j] /= factor[j, j]
+        for i in range(j + 1, n):
+            y[i] -= factor[j, i] * y[j]
+
+
+@summing
+def _solve_upper(factor: Floats, n: int, y: Floats) -> None:
+    for i in range(n - 1, -1, -1):
         total = y[i]
-        for j in range(i):
+        for j in range(i + 1, n):
             total -= factor[i, j] * y[j]
         y[i] = total / factor[i, i]
 
 
 @inner
-def _solve_upper(factor: Floats, n: int, y: Floats) -> None:
-    for i in range(n - 1, -1, -1):
-        y[i] /= factor[i, i]
-        for j in range(i):
-            y[j] -= factor[i, j] * y[i]
-
-
-@inner
 def _remove(rows: Rows, at: int) -> None:
-    """Take the active row at position `at` out: shift the factor up, rotate it to a triangle."""
+    """Take the active row at position `at` out: shift columns left, rotate back to a triangle.
+
+    The triangle is the upper one, so that rotations run along rows of memory.
+    """
     n, factor = rows.counts[N_ACTIVE], rows.factor
     rows.multiplier[rows.active[at]] = 0.0
     for i in range(at, n - 1):
         rows.active[i] = rows.active[i + 1]
-        for j in range(i + 2):
-            factor[i, j] = factor[i + 1, j]
+    for j in range(n):
+        for i in range(max(at, j - 1), n - 1):
+            factor[j, i] = factor[j, i + 1]
     for j in range(at, n - 1):
-        x, y = factor[j, j], factor[j, j + 1]
+        x, y = factor[j, j], factor[j + 1, j]
         r = np.hypot(x, y)
         c, s = x / r, y / r
-        factor[j, j], factor[j, j + 1] = r, 0.0
+        factor[j, j], factor[j + 1, j] = r, 0.0
         for i in range(j + 1, n - 1):
-            x, y = factor[i, j], factor[i, j + 1]
-            factor[i, j], factor[i, j + 1] = c * x + s * y, c * y - s * x
+            x, y = factor[j, i], factor[j + 1, i]
+            factor[j, i], factor[j + 1, i] = c * x + s * y, c * y - s * x
     rows.counts[N_ACTIVE] = n - 1
 
 
@@ -133,26 +138,26 @@ def _outside(rows: Rows, j: int, ray: Floats) -> tuple[float, bool]:
             square -= 2 * ray[i] * shared_softness(rows, k, j)
             for m in range(n):
                 square += ray[i] * ray[m] * shared_softness(rows, k, rows.active[m])
-    for u in range(rows.matrix.shape[1]):
-        rest = rows.matrix[j, u]
-        for i in range(n):
-            rest -= ray[i] * rows.matrix[rows.active[i], u]
-        square += rest * rest
+    rest = rows.rest
+    rest[:] = rows.matrix[j]
+    for i in range(n):
+        row = rows.matrix[rows.active[i]]
+        for u in range(rest.size):
+            rest[u] -= ray[i] * row[u]
+    for u in range(rest.size):
+        square += rest[u] * rest[u]
     return square, square <= (DEPENDENT * size) ** 2
 
 
 @inner
-def _enter(rows: Rows, j: int) -> int:
-    """Make row `j` active, dropping what stands in its way."""
-    n_rows = rows.counts[N_ROWS]
-    gram, multiplier, violation, y, ray = (
-        rows.gram,
-        rows.multiplier,
-        rows.violation,
-        rows.work,
-        rows.ray,
-    )
-    sign = 1.0 if violation[j] >= 0 else -1.0
+def _move(rows: Rows, j: int) -> int:
+    """Make row `j` active, dropping what stands in its way; only multipliers are kept up to date.
+
+    `change` collects what is added to them.
+    """
+    gram, multiplier, change, y, ray = rows.gram, rows.multiplier, rows.change, rows.work, rows.ray
+    left = rows.violation[j]
+    sign = 1.0 if left >= 0 else -1.0
     while True:
         rows.counts[N_STEPS] += 1
         n = rows.counts[N_ACTIVE]
@@ -170,35 +175,57 @@ def _enter(rows: Rows, j: int) -> int:
                 ratio = multiplier[k] / (sign * ray[i])
                 if ratio < step:
                     step, at = ratio, i
-        if dependent and multiplier[j] == 0.0 and abs(violation[j]) <= NEGLIGIBLE:
+        if dependent and multiplier[j] == 0.0 and abs(left) <= NEGLIGIBLE:
             return DONE
         if dependent and at < 0:
-            if abs(violation[j]) <= NEGLIGIBLE:
+            if abs(left) <= NEGLIGIBLE:
                 return STALLED
+            rows.violation[j] = left
             rows.counts[CULPRIT] = j
             return INFEASIBLE
-        full = np.inf if dependent else abs(violation[j]) / square
+        full = np.inf if dependent else abs(left) / square
         entered = full <= step
         step = min(step, full) * sign
         multiplier[j] += step
+        change[j] += step
         for i in range(n):
-            multiplier[rows.active[i]] -= step * ray[i]
+            k = rows.active[i]
+            multiplier[k] -= step * ray[i]
+            change[k] -= step * ray[i]
         if not dependent:
-            for k in range(n_rows):
-                violation[k] -= step * gram[j, k]
-            for i in range(n):
-                change = step * ray[i]
-                k = rows.active[i]
-                for u in range(n_rows):
-                    violation[u] += change * gram[k, u]
+            left -= step * square
         if entered:
             for i in range(n):
-                rows.factor[n, i] = y[i]
+                rows.factor[i, n] = y[i]
             rows.factor[n, n] = np.sqrt(square)
             rows.active[n] = j
             rows.counts[N_ACTIVE] = n + 1
             return DONE
+        if at < 0:  # not a number any more
+            return STALLED
         _remove(rows, at)
+
+
+@inner
+def _enter(rows: Rows, j: int) -> int:
+    """Make row `j` active and say what that does to the others."""
+    n_rows, gram, violation, change = (
+        rows.counts[N_ROWS],
+        rows.gram,
+        rows.violation,
+        rows.change,
+    )
+    status = _move(rows, j)
+    if status == INFEASIBLE:
+        change[:n_rows] = 0.0
+        return status
+    for k in range(n_rows):
+        if change[k] != 0.0:
+            step = change[k]
+            change[k] = 0.0
+            for u in range(n_rows):
+                violation[u] -= step * gram[k, u]
+    return status
 
 
 @inner

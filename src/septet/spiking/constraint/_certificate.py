@@ -10,6 +10,7 @@ from septet.spiking.constraint._rows import (
     CULPRIT,
     FIRE,
     N_ACTIVE,
+    N_ROWS,
     RANGE,
     Limits,
     Rows,
@@ -32,7 +33,9 @@ class Certificate:
 
     With rows ``a_j w >= b_j`` (``==`` for a desired spike, whose multiplier may be negative) and
     multipliers ``y``, the sum ``sum_j y_j a_j`` vanishes while ``sum_j y_j b_j`` is positive. The
-    requirements listed are irreducible: without any one of them the rest can be met.
+    requirements listed are irreducible: without any one of them the rest can be met. Where they are
+    too close to dependent for that, the sum only is so small that smaller weights than
+    `excluded_norm` are ruled out.
 
     Attributes
     ----------
@@ -93,7 +96,7 @@ class Certificate:
         return (
             f"Neuron {self.neuron}: no weights of a norm below {self.excluded_norm:.3g} can do "
             f"what these {len(self.kinds)} requirements ask together, even if each is missed by "
-            f"{self.gap:.3g}; without any one of them the rest can be met. "
+            f"{self.gap:.3g}; each of them is needed for that. "
             f"{'; '.join(lines)}.{load}"
         )
 
@@ -170,6 +173,23 @@ class UnreachableTargetsError(InfeasibleError):
 
     def __reduce__(self) -> tuple[type["UnreachableTargetsError"], tuple[Certificate]]:
         return type(self), (self.certificate,)
+
+
+def multipliers_as_proof(rows: Rows) -> None:
+    """Write the present multipliers where a solver leaves its proof.
+
+    They are optimal for the rows that they weigh: no weights nearer to the start than the present
+    ones meet these, which proves the less the nearer these weights are.
+    """
+    weighed = np.flatnonzero(rows.multiplier[: rows.counts[N_ROWS]])
+    y = rows.multiplier[weighed]
+    largest = int(np.abs(y).argmax()) if y.size else 0
+    culprit = int(weighed[largest]) if y.size else 0
+    others = np.delete(weighed, largest) if y.size else weighed
+    rows.counts[N_ACTIVE], rows.counts[CULPRIT] = others.size, culprit
+    rows.violation[culprit] = rows.multiplier[culprit]
+    rows.active[: others.size] = others
+    rows.ray[: others.size] = -rows.multiplier[others] / rows.multiplier[culprit]
 
 
 def certificate_of(

@@ -3,7 +3,6 @@
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -14,13 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 from septet._core import checks
 from septet._core.errors import SeptetWarning
 from septet._core.random import RandomState, generator
-from septet.spiking.constraint._certificate import Certificate, UnreachableTargetsError
+from septet.spiking.constraint._certificate import UnreachableTargetsError
 from septet.spiking.constraint._problem import SOLVERS, Problem
 from septet.spiking.constraint._report import LearningReport, misses
-from septet.spiking.constraint._rows import FIRE, N_ROWS, Limits, Rows
+from septet.spiking.constraint._rows import FIRE, N_ROWS, Limits
 from septet.spiking.constraint._settings import penalties, weight_ranges
 from septet.spiking.constraint._targets import TargetTrains, check_targets
 from septet.spiking.constraint._timeline import Targets
+from septet.spiking.constraint._visits import Tally, visit_blocks, visit_incrementally
 from septet.spiking.neurons import LIF, SpikeBatch, simulate
 
 Floats = NDArray[np.float64]
@@ -29,16 +29,6 @@ Floats = NDArray[np.float64]
 _CUT_TOLERANCE = 1e-6
 # Penalty of the relaxed problem where the user named none: misses are a last resort.
 _LAST_RESORT = 1e4
-
-
-@dataclass
-class _Tally:
-    rounds: int = 0
-    epochs: int = 0
-    updates: int = 0
-    steps: int = 0
-    margin: float = np.inf
-    certificates: list[Certificate] = field(default_factory=list)
 
 
 class SpikeTrainLearner(BaseEstimator):
@@ -62,9 +52,10 @@ class SpikeTrainLearner(BaseEstimator):
     ----------
     lif : LIF, optional
         The neuron; ``LIF()`` by default. It needs synaptic currents (``tau_s > 0``).
-    mode : {"batch", "online", "block"}, default "batch"
-        Solve all patterns at once; or visit them one by one in random order and move to the nearest
-        weights that suit the pattern; or blocks of them.
+    mode : {"batch", "incremental", "online", "block"}, default "batch"
+        Solve all patterns at once; or visit them one by one in random order, each time solving for
+        all that was demanded so far, which takes the fewest passes; or visit them and only move to
+        the nearest weights that suit the pattern at hand; or blocks of them.
     block_size : int, default 10
         Patterns per block.
     step : {"exact", "diagonal", "uniform"}, default "exact"
@@ -104,10 +95,11 @@ class SpikeTrainLearner(BaseEstimator):
     max_epochs : int, default 1000
         Passes after which to give up (with a warning).
     max_rounds : int, optional
-        Rounds of cutting planes per step; by default 8, or 200 for a step over all patterns.
+        Rounds of cutting planes per step; by default 8, 2 if incremental, or 200 for a step over
+        all patterns.
     init_scale : float, default 0.01
-        Standard deviation of the initial weights of ``mode="online"`` and ``"block"``, times the
-        threshold. A batch starts from 0, so that its solution is the one of least norm.
+        Standard deviation of the initial weights, times the threshold, except for a batch: that
+        starts from 0, so that its solution is the one of least norm.
     random_state : int, numpy.random.Generator or None, default None
         Source of the initial weights and the order of patterns.
 
@@ -283,7 +275,7 @@ class SpikeTrainLearner(BaseEstimator):
             raise ValueError(f"targets are of {len(wanted)} neurons; the learner has {len(start)}.")
         rng = generator(self.random_state)
         ranges = weight_ranges(inputs.n_units, self.bounds, self.signs)
-        tally = _Tally()
+        tally = Tally()
         weights = np.empty((len(wanted), inputs.n_units))
         for k, mine in enumerate(wanted):
             w = self._initial(inputs.n_units, lif, rng) if start is None else start[k].copy()
@@ -303,7 +295,7 @@ class SpikeTrainLearner(BaseEstimator):
         start: Floats,
         ranges: Floats,
         rng: np.random.Generator,
-        tally: _Tally,
+        tally: Tally,
         max_epochs: int,
     ) -> Floats:
         now = self._problem(lif, inputs, targets, neuron, ranges, penalties(self.soft_C))
@@ -348,51 +340,44 @@ class SpikeTrainLearner(BaseEstimator):
         problem: Problem,
         start: Floats,
         rng: np.random.Generator,
-        tally: _Tally,
+        tally: Tally,
         max_epochs: int,
     ) -> Floats:
-        """Visit the blocks in random order until an epoch changes nothing."""
+        if self.mode == "incremental":
+            return visit_incrementally(
+                problem,
+                start,
+                rng,
+                tally,
+                tol_ms=self.tol_ms,
+                max_epochs=max_epochs,
+                max_rounds=self.max_rounds or 2,
+            )
         n_patterns = len(problem.inputs)
         size = {"batch": n_patterns, "online": 1, "block": self.block_size}[self.mode]
-        order = np.arange(n_patterns) if size >= n_patterns else rng.permutation(n_patterns)
-        blocks = [np.sort(order[i : i + size]) for i in range(0, n_patterns, size)]
-        most = self.max_rounds or (200 if len(blocks) == 1 else 8)
-        stores: list[Rows | None] = [None] * len(blocks)
-        w = start.copy()
-        for _ in range(max_epochs):
-            tally.epochs += 1
-            changed = False
-            for b in rng.permutation(len(blocks)):
-                block = blocks[b]
-                fresh = stores[b] is None
-                if not (fresh and len(blocks) == 1) and all(
-                    problem.meets(w, int(p), self.tol_ms) for p in block
-                ):
-                    continue
-                rows = stores[b] = stores[b] or problem.rows(block, w)
-                changed = True
-                tally.updates += 1
-                if self.step != "exact":
-                    problem.single_step(int(block[0]), rows, w, self._size_of_step(problem))
-                    continue
-                problem.restart(rows, w)
-                result, stores[b] = problem.project(block, rows, w, most)
-                tally.rounds += result.rounds
-                w += self.relax * (result.weights - w)
-                if len(blocks) == 1 and result.complete and self.relax == 1.0:
-                    return w  # all constraints hold: a second pass would find nothing to do
-            if not changed:
-                break
-        return w
+        return visit_blocks(
+            problem,
+            start,
+            rng,
+            tally,
+            size=size,
+            step=self._size_of_step(problem),
+            relax=self.relax,
+            tol_ms=self.tol_ms,
+            max_epochs=max_epochs,
+            max_rounds=self.max_rounds or (200 if size >= n_patterns else 8),
+        )
 
-    def _size_of_step(self, problem: Problem) -> Callable[[Floats, Floats], Floats]:
+    def _size_of_step(self, problem: Problem) -> Callable[[Floats, Floats], Floats] | None:
+        if self.step == "exact":
+            return None
         if self.step == "diagonal":
             return lambda miss, square: np.divide(miss, square, where=square > 0, out=0.0 * miss)
         rate = self.learning_rate * problem.lif.threshold
         return lambda miss, square: rate * np.sign(miss) * (np.abs(miss) > 1e-12)
 
     def _report(
-        self, lif: LIF, inputs: SpikeBatch, wanted: list[Targets], tally: _Tally, began: float
+        self, lif: LIF, inputs: SpikeBatch, wanted: list[Targets], tally: Tally, began: float
     ) -> LearningReport:
         error, n_wrong = misses(lif, inputs, self.coef_, wanted)
         return LearningReport(
@@ -440,10 +425,12 @@ class SpikeTrainLearner(BaseEstimator):
                 "learning spike times needs synaptic currents (tau_s > 0): with delta synapses the "
                 "neuron can only fire at input times."
             )
-        checks.choice("mode", self.mode, ("batch", "online", "block"))
+        checks.choice("mode", self.mode, ("batch", "incremental", "online", "block"))
         checks.choice("step", self.step, ("exact", "diagonal", "uniform"))
         checks.choice("solver", self.solver, SOLVERS)
         checks.choice("on_infeasible", self.on_infeasible, ("raise", "soft", "report"))
+        if self.mode == "incremental" and self.relax != 1.0:
+            raise ValueError(f'mode="incremental" needs relax=1; got relax={self.relax!r}.')
         if self.step != "exact" and self.mode != "online":
             raise ValueError(f'step={self.step!r} needs mode="online"; got mode={self.mode!r}.')
         checks.integer("block_size", self.block_size, low=1)

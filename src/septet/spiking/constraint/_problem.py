@@ -18,6 +18,7 @@ from septet.spiking.constraint._certificate import (
     Certificate,
     UnreachableTargetsError,
     certificate_of,
+    multipliers_as_proof,
 )
 from septet.spiking.constraint._rows import (
     BELOW,
@@ -42,6 +43,8 @@ SOLVERS = ("auto", "daqp", "piqp", "numba", "numpy")
 
 # How many of the worst maxima of an interval become rows in one round.
 _CUTS = 3
+# Where rounding stops the solver, targets that need weights of a larger norm count as out of reach.
+_ABSURD_NORM = 1e4
 # A block's store of rows drops cuts with this much slack (thresholds) once it has more rows than
 # its targets need times this.
 _SLACK, _ROWS_PER_TARGET, _ROWS_AT_LEAST = 0.3, 8, 32
@@ -166,9 +169,13 @@ class Problem:
         if status == INFEASIBLE:
             raise UnreachableTargetsError(self.certificate(rows))
         if status == STALLED:
+            multipliers_as_proof(rows)
+            certificate = self.certificate(rows)
+            if certificate.gap > 0 and certificate.excluded_norm >= _ABSURD_NORM:
+                raise UnreachableTargetsError(certificate)
             raise SeptetError(
                 "the constraints are too close to dependent for this solver; try another `solver`, "
-                "a larger `soft_C`-free margin, or desired spikes that are further apart."
+                "another `margin`, or desired spikes that are further apart."
             )
         return Projection(w, rounds, complete=status == 0), rows
 

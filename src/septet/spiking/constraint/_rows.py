@@ -46,7 +46,7 @@ class Rows(NamedTuple):
     row, the indices of the `active` rows, and the Cholesky `factor` of their Gram matrix. `counts`
     holds the number of rows, of active rows, of steps taken, and the row that proved the problem
     infeasible: that row, less `ray` times the active rows, is 0.
-    `work` and `state` are scratch.
+    `change`, `work`, `rest` and `state` are scratch; `change` is 0 between uses.
     """
 
     matrix: NDArray[np.float64]
@@ -62,7 +62,9 @@ class Rows(NamedTuple):
     active: NDArray[np.int64]
     factor: NDArray[np.float64]
     ray: NDArray[np.float64]
+    change: NDArray[np.float64]
     work: NDArray[np.float64]
+    rest: NDArray[np.float64]
     state: NDArray[np.int8]
     counts: NDArray[np.int64]
 
@@ -87,7 +89,9 @@ def empty_rows(capacity: int, n_inputs: int) -> Rows:
         active=np.zeros(capacity, dtype=np.int64),
         factor=np.zeros((capacity, capacity)),
         ray=np.zeros(capacity),
+        change=np.zeros(capacity),
         work=np.zeros(capacity),
+        rest=np.zeros(n_inputs),
         state=np.zeros(capacity, dtype=np.int8),
         counts=np.zeros(4, dtype=np.int64),
     )
@@ -111,7 +115,7 @@ def resized(rows: Rows, capacity: int) -> Rows:
     n = rows.counts[N_ROWS]
     for name, old in rows._asdict().items():
         target = getattr(new, name)
-        if name == "counts":
+        if name in {"counts", "rest"}:
             target[:] = old
         elif name in {"gram", "factor"}:
             target[:n, :n] = old[:n, :n]

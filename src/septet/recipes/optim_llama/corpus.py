@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from septet import data
+from septet._core.errors import DataError
 from septet.training import SampleOrder
 
 # Newline, tab, the 95 printable ASCII characters, and one symbol for every other byte: one
@@ -17,7 +19,7 @@ N_SYMBOLS = len(_KNOWN) + 1
 _SYMBOL_OF_BYTE = np.full(256, N_SYMBOLS - 1, np.uint8)
 _SYMBOL_OF_BYTE[list(_KNOWN)] = np.arange(len(_KNOWN))
 
-_BLOCK = 65_536  # bytes
+_BLOCK = 65_536  # bytes, or a twentieth of a short text
 _HELD_OUT = 20  # every 20th block is for validation
 
 
@@ -60,22 +62,27 @@ def cut(text: bytes, context: int) -> Corpus:
     Raises
     ------
     ValueError
-        If the text has fewer than 20 blocks of 64 KiB, so that nothing would be held out.
+        If a twentieth of the text, which is held out, has fewer than eight windows.
     """
-    n_blocks = len(text) // _BLOCK
-    if n_blocks < _HELD_OUT:
+    block = min(_BLOCK, len(text) // _HELD_OUT)
+    if block < 8 * context:
         raise ValueError(
-            f"the text must have at least {_HELD_OUT * _BLOCK} bytes; got {len(text)}."
+            f"the text must have at least {_HELD_OUT * 8 * context} bytes; got {len(text)}."
         )
+    n_blocks = len(text) // block
     symbols = _SYMBOL_OF_BYTE[np.frombuffer(text, np.uint8)]
-    within = np.arange(0, _BLOCK - context, context)
+    within = np.arange(0, block - context, context)
     blocks = np.arange(n_blocks)
     held_out = blocks % _HELD_OUT == _HELD_OUT - 1
-    starts = [(_BLOCK * blocks[part, None] + within).ravel() for part in (~held_out, held_out)]
+    starts = [(block * blocks[part, None] + within).ravel() for part in (~held_out, held_out)]
     return Corpus(torch.from_numpy(symbols), starts[0], starts[1], context)
 
 
 @lru_cache(maxsize=2)
 def corpus(name: str, context: int) -> Corpus:
-    """Read a data set of text."""
-    return cut(data.load(name).data, context)
+    """Read a data set of text, or the file of that name."""
+    if name in data.names():
+        return cut(data.load(name).data, context)
+    if not Path(name).is_file():
+        raise DataError(f"{name} is no file; give a text or fetch a data set.")
+    return cut(Path(name).read_bytes(), context)

@@ -1,0 +1,1 @@
+"""Multi-view audio classification: adapted weights against sums, single views and fusion."""

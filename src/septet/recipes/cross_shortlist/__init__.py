@@ -1,0 +1,1 @@
+"""A fair shortlist drawn from the scores of a group-robust classifier."""
