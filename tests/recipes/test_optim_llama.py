@@ -78,8 +78,33 @@ def test_bytes_outside_the_vocabulary_share_one_symbol():
 
 
 def test_a_text_too_short_to_hold_out_anything_is_refused():
-    with pytest.raises(ValueError, match=r"at least 1310720 bytes; got 1000"):
+    with pytest.raises(ValueError, match=r"at least 1280 bytes; got 1000"):
         cut(bytes(1000), context=8)
+
+
+def test_a_short_text_is_cut_into_twenty_shorter_blocks_and_the_last_one_held_out():
+    text = np.repeat(np.arange(20, dtype=np.uint8) + 40, 100).tobytes()
+    got = cut(text, context=8)
+    places = np.arange(9)
+    assert set((got.validation[:, None] + places).ravel() // 100) == {19}
+    assert set((got.training[:, None] + places).ravel() // 100) == set(range(19))
+
+
+def test_the_confirmed_candidate_is_held_against_the_better_of_two_controls():
+    def runs(losses, size):
+        return [{"loss": x, "state_bytes": size, "scratch_bytes": 10} for x in losses]
+
+    confirmation = {
+        "adam": runs([1.9, 1.9], 1000),
+        "adam-two-rates": runs([1.8, 1.8], 1000),
+        "adam-two-rates-high": runs([1.7, 1.74], 1000),
+        "lean-gram": runs([1.69, 1.71], 180),
+    }
+    gap = recipe.confirmed_gap_to_two_rates({"confirmation": confirmation})
+    assert gap.mean == pytest.approx(-0.02)
+    assert gap.peer == "Adam, two rates, the second doubled 1.7200"
+    assert recipe.confirmed_state_share({"confirmation": confirmation}).mean == 0.19
+    assert recipe.confirmed_gap_to_two_rates({}) is None
 
 
 # --- the model
