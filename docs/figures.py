@@ -1,5 +1,6 @@
 """Draw the guides' figures from the library itself, each time the site is built."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,52 @@ def spiking_capacity(path: Path) -> None:
     spiking.plot_capacity(curves).savefig(path)
 
 
+def hebbian_monitor(path: Path) -> None:
+    """Statistic of the monitor for a Hebbian neuron, one with STDP and one with few inputs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((7, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    for n, depression in ((100, 0.0), (100, 0.3), (784, 0.0)):
+        layer = spiking.HebbianLayer(
+            n,
+            lif=spiking.LIF(tau_s=0.0, threshold=0.35),
+            rule=spiking.HebbianRule(depression=depression),
+            learning_rate=0.1 / n,
+        )
+        monitor = spiking.ConvergenceMonitor(consecutive=10**6)
+        rates = np.random.default_rng(0).uniform(2.0, 60.0, n)
+        layer.learn_poisson(rates, 150_000.0, monitor=monitor, random_state=0)
+        ends = np.cumsum([w.events for w in monitor.windows])
+        name = f"{n} inputs, {f'STDP {depression}' if depression else 'Hebb'}"
+        (line,) = axes.plot(ends, [w.statistic for w in monitor.windows], marker="o", label=name)
+        axes.axhline(monitor.windows[-1].threshold, color=line.get_color(), ls="--", lw=0.8)
+    axes.set(xlabel="learning events", ylabel="statistic", yscale="log")
+    axes.legend()
+    figure.savefig(path)
+
+
+def hebbian_novelty(path: Path) -> None:
+    """Weights learned from zeros; residuals of a zero and of a one."""
+    from matplotlib.figure import Figure
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    detector = spiking.SpikingNoveltyDetector(n_neurons=1, random_state=0).fit(X[y == 0][:150])
+    shown = np.stack([X[y == 0][160], X[y == 1][0]])
+    residuals = detector.residuals(shown)
+    most = float(np.abs(residuals).max())
+    figure = Figure((7, 2.4), layout="constrained")
+    pictures = {"weights": detector.weights_[0], "a zero": residuals[0], "a one": residuals[1]}
+    for ax, (title, values) in zip(figure.subplots(1, 3), pictures.items(), strict=True):
+        if title == "weights":
+            ax.imshow(values.reshape(8, 8), cmap="gray_r")
+        else:
+            ax.imshow(values.reshape(8, 8), cmap="RdBu_r", vmin=-most, vmax=most)
+        ax.set(title=title, xticks=[], yticks=[])
+    figure.savefig(path)
+
+
 def robust_heads(path: Path) -> None:
     """Accuracy of every group under a plain and a worst-group head, same training rows."""
     from matplotlib.figure import Figure
@@ -143,6 +190,48 @@ def robust_heads(path: Path) -> None:
     figure.savefig(path)
 
 
+def optim_curves(path: Path) -> None:
+    """Validation loss while a small LLaMA trains, from the kept run of the recipe."""
+    from matplotlib.figure import Figure
+
+    kept = json.loads((path.parent.parent / "results" / "optim.llama.full.json").read_text())
+    figure = Figure((7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for label, curve in kept["kept"].items():
+        losses = np.array(curve["losses"])
+        name = f"{label} ({curve['state']:.0f} %)"
+        (line,) = axes.plot(curve["seen"], losses.mean(0), label=name)
+        color = line.get_color()
+        axes.fill_between(curve["seen"], losses.min(0), losses.max(0), color=color, alpha=0.2)
+    axes.set(xlabel="million bytes seen", ylabel="validation loss, nats per byte", ylim=(1.7, 2.6))
+    axes.legend()
+    figure.savefig(path)
+
+
+def speech_spectrograms(path: Path) -> None:
+    """A buzz with syllables in hiss, before and after the shipped model."""
+    from matplotlib.figure import Figure
+
+    from septet.speech import Denoiser, mix_at_snr
+
+    rng = np.random.default_rng(3)
+    t = np.arange(40_000) / 16_000
+    phase = np.cumsum(130 + 40 * np.sin(5 * t)) * 2 * np.pi / 16_000
+    voice = np.sum([np.sin(k * phase) / k for k in range(1, 25)], axis=0) * (np.sin(14 * t) > -0.2)
+    noisy = mix_at_snr(0.05 * voice, rng.normal(size=t.size), 8.0)
+    sounds = {"noisy": noisy, "enhanced": Denoiser.from_pretrained().enhance(noisy, 16_000)}
+    figure = Figure((7, 4), layout="constrained")
+    for ax, (name, samples) in zip(
+        figure.subplots(2, 1, sharex=True, sharey=True), sounds.items(), strict=True
+    ):
+        ax.specgram(
+            samples + 1e-9, NFFT=512, Fs=16_000, noverlap=384, vmin=-120, vmax=-40, rasterized=True
+        )
+        ax.set(title=name, ylabel="Hz")
+    ax.set_xlabel("s")
+    figure.savefig(path)
+
+
 def draw_all(folder: Path) -> None:
     """Draw every figure into `folder`."""
     folder.mkdir(exist_ok=True)
@@ -151,9 +240,13 @@ def draw_all(folder: Path) -> None:
         audio_weights,
         cohort_probabilities,
         cohort_stream,
+        hebbian_monitor,
+        hebbian_novelty,
+        optim_curves,
         robust_heads,
         spiking_memory,
         spiking_steps,
         spiking_capacity,
+        speech_spectrograms,
     ):
         draw(folder / f"{draw.__name__}.svg")

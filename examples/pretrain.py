@@ -33,7 +33,7 @@ class Settings:
     """What to train on what."""
 
     text: Path
-    """Any text of at least 1.3 MB; a twentieth of it is held out."""
+    """Any text; a twentieth of it is held out."""
     folder: Path
     """Holds the checkpoint and the history."""
     model: Literal["tiny", "small", "llama-60m", "llama-130m", "llama-350m", "llama-1b"] = "small"

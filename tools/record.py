@@ -26,11 +26,17 @@ def main() -> None:
 
 def keep_run(folder: Path) -> Path:
     """Copy the verdicts of a finished run."""
+    from septet import recipes
+
     result = json.loads((folder / "result.json").read_text("utf-8"))
     here = json.loads((folder / "environment.json").read_text("utf-8"))
     name, scale = folder.resolve().parts[-2:]
     path = ROOT / "docs" / "results" / f"{name}.{scale}.json"
-    return write(path, {"scale": scale, "environment": said(here), "rows": result["rows"]})
+    value = {"scale": scale, "environment": said(here), "rows": result["rows"]}
+    kept = getattr(
+        recipes.load(name).module, "kept", None
+    )  # what a recipe's figures are drawn from
+    return write(path, value | ({"kept": kept(result["results"])} if kept else {}))
 
 
 def keep_benchmark(name: str) -> Path:

@@ -1,11 +1,11 @@
-"""Commands for spiking neurons: simulate, memorize, capacity, classify."""
+"""Commands for spiking neurons: simulate, memorize, capacity, classify, novelty, monitor."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from septet.cli import _console
+from septet.cli import _console, _spiking_hebbian
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
 Output = Annotated[Path | None, tyro.conf.arg(aliases=["-o"])]
@@ -300,6 +300,7 @@ COMMANDS = {
     "memorize": memorize,
     "capacity": capacity,
     "classify": classify,
+    **_spiking_hebbian.COMMANDS,
 }
 
 

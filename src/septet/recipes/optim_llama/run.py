@@ -180,6 +180,19 @@ def fine_tuning_gap_to_two_rates(results: Results) -> Measure | None:
     return measured(_minus(runs["adam-snsm"], runs["adam-two-rates"]), unit="nats/byte")
 
 
+def kept(results: Results) -> dict[str, Any]:
+    """Curves for the documentation: million bytes seen, and each seed's validation losses."""
+    curves = {}
+    for method in ("adam", "adam-two-rates", CONFIRMED, "rmsprop-sn"):
+        if runs := results["main"].get(method):
+            curves[METHODS[method].label] = {
+                "state": _percent(runs, results),
+                "seen": [round(point[0] / 1e6, 4) for point in runs[0]["curve"]],
+                "losses": [[round(point[1], 4) for point in run["curve"]] for run in runs],
+            }
+    return curves
+
+
 def exhibits(results: Results) -> Iterator[Exhibit]:
     """Curves and tables for the report."""
     yield Figure(

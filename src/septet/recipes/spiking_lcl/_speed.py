@@ -23,6 +23,9 @@ RATES = {
     "span": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
     "empd": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
 }
+# Ours has no step size. It either keeps what earlier patterns demanded, or only moves to the
+# nearest weights that suit the pattern at hand.
+OURS = {"lcl": "incremental", "lcl, pattern by pattern": "online"}
 UNIFORM_RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 
@@ -36,19 +39,23 @@ def learn(
     max_seconds: float,
     max_epochs: int,
 ) -> Row:
-    """Train one neuron; ``"lcl"`` needs no rate. Epochs are None if not all trains came right."""
+    """Train one neuron. Epochs are None if not all trains came right.
+
+    Seconds are of this thread's processor time, which a busy machine does not stretch; the check of
+    the arguments, and for ours the closing run of what was learned, are part of them.
+    """
     inputs, targets = random_associations(n_patterns, n_inputs, n_spikes, random_state=seed)
     row: Row = {"rule": rule, "rate": rate, "patterns": n_patterns, "spikes": n_spikes}
     row |= {"load": n_patterns * n_spikes / n_inputs, "seed": seed}
-    if rule == "lcl":
-        exact = SpikeTrainLearner(mode="online", max_epochs=max_epochs, random_state=seed)
+    began = time.thread_time()
+    if rule in OURS:
+        exact = SpikeTrainLearner(mode=OURS[rule], max_epochs=max_epochs, random_state=seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SeptetWarning)  # said by the row
             report = exact.fit(inputs, targets).report_
-        epochs = report.epochs if report.exact else None
         return row | {
-            "epochs": epochs,
-            "seconds": report.wall_time,
+            "epochs": report.epochs if report.exact else None,
+            "seconds": time.thread_time() - began,
             "updates": report.updates,
             "quadratic programmes": report.qp_solves,
         }
@@ -60,7 +67,7 @@ def learn(
         random_state=seed,
     ).fit(inputs, targets)
     epochs = local.n_epochs_ if local.converged_ else None
-    return row | {"epochs": epochs, "seconds": local.wall_time_}
+    return row | {"epochs": epochs, "seconds": time.thread_time() - began}
 
 
 def grid(
@@ -72,12 +79,12 @@ def grid(
     max_epochs: int,
     workers: int,
 ) -> list[Row]:
-    """All rules at all their rates, and ours at its default, on tasks of (patterns, spikes)."""
+    """All rules at all their rates, and ours at its defaults, on tasks of (patterns, spikes)."""
     runs = [
         (rule, rate, n_inputs, patterns, spikes, seed, max_seconds, max_epochs)
         for patterns, spikes in tasks
         for seed in seeds
-        for rule in ("lcl", *rules)
+        for rule in (*OURS, *rules)
         for rate in RATES.get(rule, (None,))
     ]
     rows = Parallel(n_jobs=workers)(delayed(_warm)(run) for run in runs)
@@ -112,7 +119,7 @@ def ablation(
                 max_epochs=max_epochs,
                 random_state=seed,
             )
-            start = time.perf_counter()
+            start = time.thread_time()
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", SeptetWarning)
                 report = learner.fit(inputs, targets).report_
@@ -124,7 +131,7 @@ def ablation(
                     "epochs": report.epochs if report.exact else None,
                     "most epochs": max_epochs,
                     "wrong trains": report.n_wrong_count,
-                    "seconds": time.perf_counter() - start,
+                    "seconds": time.thread_time() - start,
                 }
             )
     return rows

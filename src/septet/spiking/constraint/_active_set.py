@@ -209,16 +209,22 @@ def _move(rows: Rows, j: int) -> int:
 @inner
 def _enter(rows: Rows, j: int) -> int:
     """Make row `j` active and say what that does to the others."""
-    n_rows, violation, change = rows.counts[N_ROWS], rows.violation, rows.change
+    n_rows, gram, violation, change = (
+        rows.counts[N_ROWS],
+        rows.gram,
+        rows.violation,
+        rows.change,
+    )
     status = _move(rows, j)
     if status == INFEASIBLE:
         change[:n_rows] = 0.0
         return status
     for k in range(n_rows):
         if change[k] != 0.0:
-            step, change[k] = change[k], 0.0
+            step = change[k]
+            change[k] = 0.0
             for u in range(n_rows):
-                violation[u] -= step * rows.gram[k, u]
+                violation[u] -= step * gram[k, u]
     return status
 
 

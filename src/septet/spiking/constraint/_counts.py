@@ -156,7 +156,7 @@ class SpikeCountLearner(BaseEstimator):
     guard : float, default 3.0
         Window in ms before a chosen spike in which the potential may be anything: the actual spike
         comes there.
-    soft_C : float, default 10.0
+    soft_C : float, default 100.0
         Penalty C of a missed constraint, ``C / 2 * miss ** 2``.
     relax : float, default 1.0
         Fraction of the way that a step goes, in (0, 2).
@@ -165,7 +165,7 @@ class SpikeCountLearner(BaseEstimator):
     max_epochs : int, default 300
         Passes after which to stop.
     max_seconds : float, optional
-        Time after which to stop; the epoch at hand is finished.
+        Seconds of processor time after which to stop; the epoch at hand is finished.
     init_scale : float, default 0.01
         Standard deviation of the initial weights, times the threshold.
     random_state : int, numpy.random.Generator or None, default None
@@ -207,7 +207,7 @@ class SpikeCountLearner(BaseEstimator):
         block_size: int = 1,
         margin: float = 0.05,
         guard: float = 3.0,
-        soft_C: float = 10.0,
+        soft_C: float = 100.0,
         relax: float = 1.0,
         solver: str = "auto",
         max_epochs: int = 300,
@@ -242,14 +242,14 @@ class SpikeCountLearner(BaseEstimator):
             raise TypeError(f"X must be a SpikeBatch; got {type(X).__name__}.")
         wanted, rng = check_counts(X, targets), generator(self.random_state)
         surface = _Surface(lif, X, "numpy" if self.solver == "numpy" else "auto")
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.thread_time()
         weights, errors = [], []
         for k, mine in enumerate(wanted):
             w = rng.normal(0.0, self.init_scale * lif.threshold, X.n_units)
             mistakes: list[int] = []
             while len(mistakes) < self.max_epochs and (not mistakes or mistakes[-1] > 0):
                 mistakes.append(self._epoch(surface, mine, w, rng))
-                spent, share = time.perf_counter() - began, (k + 1) / len(wanted)
+                spent, share = time.thread_time() - busy, (k + 1) / len(wanted)
                 if self.max_seconds is not None and spent > self.max_seconds * share:
                     break
             weights.append(w)

@@ -95,7 +95,7 @@ class SpikeTrainLearner(BaseEstimator):
     max_epochs : int, default 1000
         Passes after which to give up (with a warning).
     max_rounds : int, optional
-        Rounds of cutting planes per step; by default 8, 3 if incremental, or 200 for a step over
+        Rounds of cutting planes per step; by default 8, 2 if incremental, or 200 for a step over
         all patterns.
     init_scale : float, default 0.01
         Standard deviation of the initial weights, times the threshold, except for a batch: that
@@ -351,7 +351,7 @@ class SpikeTrainLearner(BaseEstimator):
                 tally,
                 tol_ms=self.tol_ms,
                 max_epochs=max_epochs,
-                max_rounds=self.max_rounds or 3,
+                max_rounds=self.max_rounds or 2,
             )
         n_patterns = len(problem.inputs)
         size = {"batch": n_patterns, "online": 1, "block": self.block_size}[self.mode]

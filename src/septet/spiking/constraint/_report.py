@@ -1,5 +1,6 @@
 """What a fit did and what came of it, established by free runs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,10 +66,8 @@ def misses(
     """
     known = np.atleast_1d(~np.isnan(weights).any(axis=1))
     errors, n_wrong = [], 0
-    for p in range(len(inputs)):
-        try:
-            trains = simulate(lif, inputs[[p]], np.nan_to_num(weights)).trains(0)
-        except SpikeStorm:
+    for p, trains in enumerate(_runs(lif, inputs, np.nan_to_num(weights))):
+        if trains is None:
             n_wrong += len(wanted)
             continue
         for train, targets, is_known in zip(trains, wanted, known, strict=True):
@@ -78,3 +77,18 @@ def misses(
             else:
                 errors.append(np.abs(train - desired).max(initial=0.0))
     return (float(max(errors)) if errors else np.nan), n_wrong
+
+
+def _runs(
+    lif: LIF, inputs: SpikeBatch, weights: NDArray[np.float64]
+) -> Iterator[list[NDArray[np.float64]] | None]:
+    """Yield the trains of every pattern, None where a neuron fires without end."""
+    try:
+        fired = simulate(lif, inputs, weights)
+        yield from (fired.trains(p) for p in range(len(inputs)))
+    except SpikeStorm:
+        for p in range(len(inputs)):
+            try:
+                yield simulate(lif, inputs[[p]], weights).trains(0)
+            except SpikeStorm:
+                yield None

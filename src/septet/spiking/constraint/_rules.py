@@ -85,7 +85,7 @@ class RuleLearner(BaseEstimator):
     max_epochs : int, default 1000
         Passes after which to stop.
     max_seconds : float, optional
-        Time after which to stop; the epoch at hand is finished.
+        Seconds of processor time after which to stop; the epoch at hand is finished.
     init_scale : float, default 0.01
         Standard deviation of the initial weights, times the threshold.
     backend : {"auto", "numba", "numpy"}, default "auto"
@@ -216,7 +216,7 @@ class RuleLearner(BaseEstimator):
             )
         rng = generator(self.random_state)
         weights, errors = [], []
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.thread_time()
         for k, mine in enumerate(wanted):
             scale = self.init_scale * lif.threshold
             w = rng.normal(0.0, scale, X.n_units) if start is None else start[k].copy()
@@ -224,7 +224,7 @@ class RuleLearner(BaseEstimator):
             mistakes: list[int] = []
             while len(mistakes) < max_epochs and (not mistakes or mistakes[-1] > 0):
                 mistakes.append(visit(rng.permutation(len(X))))
-                spent, share = time.perf_counter() - began, (k + 1) / len(wanted)
+                spent, share = time.thread_time() - busy, (k + 1) / len(wanted)
                 if self.max_seconds is not None and spent > self.max_seconds * share:
                     break
             weights.append(w)

@@ -1,0 +1,1 @@
+"""A spiking novelty detector as a gate before a spiking classifier."""

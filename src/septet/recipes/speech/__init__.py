@@ -1,0 +1,1 @@
+"""Speech enhancement: the shipped model beside peers, and what attention adds to SEGAN."""

@@ -1,0 +1,1 @@
+"""Normalised Hebbian weights: their constraint, a monitor of convergence, novelty detection."""
