@@ -60,7 +60,7 @@ def novelty_fit(
     _console.result(
         {
             "samples seen": detector.n_samples_seen_,
-            "features": detector.n_features_in_,
+            "features": X.shape[1],
             "neurons": detector.n_neurons_,
             "silent samples": detector.n_silent_,
             "offset": detector.offset_,

@@ -125,6 +125,16 @@ def test_the_compiled_loop_agrees_with_the_plain_one(rule, n_neurons, competitio
     assert [w.events for w in am.windows] == [w.events for w in bm.windows]
 
 
+def test_the_loops_agree_where_depression_dominates_and_normalisation_magnifies_rounding():
+    rule = HebbianRule(depression=2.0, depression_power=1.0, tau_minus=5000.0)
+    weights = []
+    for backend in ("numba", "numpy"):
+        layer = HebbianLayer(10, lif=neuron(0.2), rule=rule, learning_rate=0.01, backend=backend)
+        layer.learn_poisson(np.full(10, 20.0), 12_000.0, random_state=0)
+        weights.append(layer.weights)
+    np.testing.assert_allclose(*weights, atol=1e-12)
+
+
 def test_trains_made_on_the_way_are_those_that_can_be_listed():
     rates = np.array([5.0, 0.0, 80.0, 20.0])
     times, ids = poisson_events(rates / 1000, 3000.0, 99)

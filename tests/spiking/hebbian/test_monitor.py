@@ -123,10 +123,10 @@ def test_frozen_weights_are_not_judged():
 def test_dominant_depression_is_reported():
     rule = HebbianRule(depression=1.3)
     monitor = ConvergenceMonitor(consecutive=10**6)
-    learner = layer(learning_rate=1e-4, rule=rule)
+    learner = layer(rule=rule)
     with pytest.warns(LTDDominatedWarning, match="demotions outweigh promotions at neuron 0"):
         learner.learn_poisson(rates(), 60_000.0, monitor=monitor, random_state=0)
-    assert learner.weights.max() > 0.02  # twice what all had at the start, and running away
+    assert learner.weights.max() > 0.1  # ten times what all had at the start, and running away
 
 
 @pytest.mark.parametrize("backend", ["numba", "numpy"])
@@ -138,9 +138,9 @@ def test_a_neuron_that_depression_has_silenced_is_woken_or_reported(backend, pat
     def learn(on_deadlock):
         learner = HebbianLayer(
             10,
-            lif=LIF(tau_s=0.0, threshold=0.2),
+            lif=LIF(tau_s=0.0, threshold=0.5),
             rule=rule,
-            learning_rate=0.01,
+            learning_rate=0.002,
             on_deadlock=on_deadlock,
             backend=backend,
         )

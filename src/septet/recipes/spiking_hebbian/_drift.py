@@ -24,14 +24,15 @@ def change_of_digit(seeds: int, windows: int, run_length: float) -> list[Row]:
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
-    rates = TOTAL_RATE * X / X.sum(axis=1, keepdims=True)
+    shown = np.asarray(X, dtype=np.float64)
+    rates = TOTAL_RATE * shown / shown.sum(axis=1, keepdims=True)
     rows = []
     for seed in range(seeds):
         rng = np.random.default_rng([5, seed])
         own, other = rng.choice(10, 2, replace=False)
         mine = rates[y == own]
         layer = HebbianLayer(
-            X.shape[1],
+            shown.shape[1],
             lif=LIF(tau_s=0.0, threshold=0.3),
             rule=HebbianRule(),
             learning_rate=1.0 / (0.02 * TOTAL_RATE * 500.0),

@@ -30,8 +30,6 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 _ONE = np.uint64(1)
 _SMALLEST_SCALE = 1e-3  # weights take their scale in before it gets smaller, or its inverse larger
 
-_CANCELLED = 0.1  # a running sum that has become this small is summed anew
-
 
 @inner
 def uniform(seed, n):
@@ -95,7 +93,8 @@ def _fold(w, scale, k):
 @inner
 def _normalise(k, w, scale, total, plan, state, watch):
     """End a learning event of neuron k; False if its weights have vanished."""
-    norm = _norm(w, scale, k, plan.l2) if plan.l2 or total[k] < _CANCELLED else total[k]
+    # Where weights have shrunk, normalisation magnifies what rounding did to the running sum.
+    norm = _norm(w, scale, k, plan.l2) if plan.l2 or total[k] < 1.0 else total[k]
     if not norm > 0:
         return False
     if watch.before.shape[0]:
