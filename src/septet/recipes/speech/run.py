@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 import numpy as np
+from scipy.signal import spectrogram
 
 from septet.recipes import Audio, Exhibit, Figure, Measure, Run, Table
 from septet.recipes.speech import _study
@@ -237,7 +238,9 @@ def _draw_spectrograms(sounds: dict[str, Any], figure: Any) -> None:
     for ax, (name, samples) in zip(
         figure.subplots(len(sounds), 1, sharex=True), sounds.items(), strict=True
     ):
-        ax.specgram(samples + 1e-9, NFFT=512, Fs=16000, noverlap=384, vmin=-120, vmax=-40)
+        frequencies, times, powers = spectrogram(samples, 16_000, nperseg=512, noverlap=384)
+        levels = 10 * np.log10(np.maximum(powers, 1e-12))
+        ax.pcolormesh(times, frequencies, levels, vmin=-120, vmax=-40, rasterized=True)
         ax.set(ylabel="Hz", title=name)
     ax.set_xlabel("s")
 
