@@ -83,7 +83,7 @@ def arena(
             "version": versions[name],
             **{m: float(np.nanmean(found[name].column(m))) for m in MEASURES},
             "delay (ms)": 1000 * float(np.median(lags[name])) / SAMPLE_RATE,
-            "real-time factor": spent[name] / seconds if name != "noisy" else None,
+            "CPU seconds per second": spent[name] / seconds if name != "noisy" else None,
             "n": len(pairs),
         }
         for name in systems

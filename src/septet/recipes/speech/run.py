@@ -192,7 +192,7 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
     table = results["arena"]["table"]
     yield Table(
         "Systems on the same recordings",
-        "Means over held-out recordings; real-time factor is CPU time over duration, one thread.",
+        "Means over held-out recordings; CPU seconds per second of audio on one thread.",
         list(table[0]),
         [[_short(value) for value in row.values()] for row in table],
     )
