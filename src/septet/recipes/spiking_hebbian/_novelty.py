@@ -30,7 +30,7 @@ Scored = Iterator[tuple[str, Floats, float]]
 # The score of the spiking detector and of prototypes by data set, chosen on split 100.
 SCORE = {"digits": "cosine", "mnist": "chi2", "fashion-mnist": "chi2"}
 CHUNK = 250  # samples of one call of partial_fit
-PYOD = {"ABOD": "abod", "INNE": "inne", "KPCA": "kpca"}  # the best three of 12 on split 100
+PYOD = {"ABOD": "abod", "INNE": "inne", "KPCA": "kpca"}  # the best three of ten on split 100
 
 
 def compare(
