@@ -220,7 +220,7 @@ def _nested(group: str, verbs: dict[str, cli.Command], words: list[str]) -> int:
     """Call the verb that the first word names."""
     prog = f"septet spiking {group}"
     if not words or words[0] in {"-h", "--help"}:
-        print(f"{prog} VERB\n\n{cli._listing(verbs)}")
+        print(f"usage: {prog} VERB\n\n{cli._listing(verbs)}")
         return cli.OK
     if words[0] not in verbs:
         return cli._unknown(prog, words[0], list(verbs))
