@@ -87,10 +87,10 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
 
     Attributes
     ----------
-    weights_ : ndarray of shape (n_neurons_, n_features_in_)
+    weights_ : ndarray of shape (n_neurons, n_features)
     threshold_ : float
         Common factor of the thresholds.
-    bias_ : ndarray of shape (n_neurons_,)
+    bias_ : ndarray of shape (n_neurons,)
         Each neuron's own factor.
     learning_rate_ : float
     offset_ : float
