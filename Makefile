@@ -45,3 +45,4 @@ lock: setup  ## resolve every dependency anew into constraints.txt
 
 clean:  ## remove what the commands above made
 	rm -rf .venv dist build docs/_build runs .pytest_cache .ruff_cache .hypothesis
+	find src -name '*.nb[ic]' -delete
