@@ -92,7 +92,7 @@ def answer(**value: Any) -> None:
 
 
 def standalone(problem: dict[str, Any]) -> None:
-    """C++ that brian2 writes and compiles; seconds are those of its run alone."""
+    """C++ that brian2 writes and compiles; seconds are those of the CPU in its run alone."""
     folder = tempfile.mkdtemp()
     try:
         b2.set_device("cpp_standalone", directory=folder, build_on_run=False)
@@ -117,9 +117,9 @@ def runtime(problem: dict[str, Any]) -> None:
     answer(compiled=time.perf_counter() - start, version=b2.__version__)
     for _ in sys.stdin:
         net.restore()
-        start = time.perf_counter()
+        start = time.process_time()
         net.run(duration)
-        answer(seconds=time.perf_counter() - start, spikes=int(monitor.num_spikes))
+        answer(seconds=time.process_time() - start, spikes=int(monitor.num_spikes))
 
 
 def agree(problem: dict[str, Any]) -> None:
