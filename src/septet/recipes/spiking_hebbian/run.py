@@ -21,7 +21,7 @@ class Config:
     """Learning rates of STDP."""
     depressions: tuple[float, ...] = (0.1, 0.3, 0.6, 0.9)
     """Depression over potentiation of STDP."""
-    spikes: int = 60_000
+    spikes: int = 100_000
     """Output spikes of every measurement; each has two replicas with weights learned and frozen."""
     monitor_seeds: int = 100
     """Seeds of every kind of layer at which the monitor is tried, from two starts each."""

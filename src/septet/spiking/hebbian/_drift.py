@@ -4,7 +4,7 @@ from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import gamma
+from scipy.special import stdtrit
 
 from septet._core import checks
 
@@ -27,15 +27,16 @@ class DriftAlarm:
 
     where the second term makes room for synapses that were hardly ever promoted.
 
-    Its distribution is estimated from the calibration windows, each held against the others, as a
-    gamma distribution. The threshold is its quantile at :math:`1 - 1/L`, so that false alarms come
-    once in about L windows.
+    Its logarithm is taken to be normal, with mean and variance estimated from the B calibration
+    windows, each held against the others. The threshold is the quantile at :math:`1 - 1/L` of what
+    these B predict for one more window, a Student distribution of B - 1 degrees of freedom, so that
+    false alarms come once in about L windows although B is finite.
 
     Parameters
     ----------
     run_length : float, default 500.0
-        L, mean number of windows between false alarms. The gamma distribution must be trusted
-        beyond the windows that were seen where L exceeds B.
+        L, mean number of windows between false alarms. The shape of the distribution must be
+        trusted beyond the windows that were seen where L exceeds B.
 
     Attributes
     ----------
@@ -110,7 +111,6 @@ class DriftAlarm:
         return rows / totals
 
     def _quantile(self, own: Floats) -> float:
-        mean, variance = float(own.mean()), float(own.var(ddof=1))
-        return float(
-            gamma.ppf(1.0 - 1.0 / self.run_length, mean**2 / variance, scale=variance / mean)
-        )
+        logs = np.log(np.maximum(own, np.finfo(float).tiny))
+        reach = stdtrit(logs.size - 1, 1.0 - 1.0 / self.run_length) * np.sqrt(1.0 + 1.0 / logs.size)
+        return float(np.exp(logs.mean() + reach * logs.std(ddof=1)))
