@@ -301,6 +301,13 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
     )
 
 
+def kept(results: Results) -> dict[str, Any]:
+    """What the documentation draws: the tables as rows."""
+    sets = dict.fromkeys(row["set"] for row in results["novelty"])
+    tables = {name: results[name] for name in ("hebbian", "stdp", "monitor")}
+    return tables | {"novelty": {name: summary(results, name) for name in sets}}
+
+
 def summary(results: Results, name: str) -> list[dict[str, Any]]:
     """Mean and standard deviation over splits, best first."""
     rows = []
