@@ -172,6 +172,18 @@ def test_a_loss_that_is_not_finite_stops_with_the_names_and_the_last_checkpoint(
         )
 
 
+def test_a_batch_of_one_trains_the_discriminator_too():
+    one = PairWindows(pairs(1), window=256, batch_size=1)
+    measures = Trainer(NETWORK, TRAINING, one).step(0)
+    assert all(np.isfinite(value) for value in measures.values())
+
+
+def test_the_last_batch_of_an_epoch_is_as_large_as_the_others():
+    cut = PairWindows(pairs(1), window=256, batch_size=4)
+    assert len(cut) % 4  # the windows do not divide into batches
+    assert {len(cut.batch(i)[0]) for i in range(2 * len(cut))} == {4}
+
+
 def test_windows_of_another_length_are_refused():
     with pytest.raises(ValueError, match="windows of 256 samples, the batches have 512"):
         Trainer(NETWORK, TRAINING, PairWindows(pairs(), window=512))

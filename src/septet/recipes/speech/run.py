@@ -162,11 +162,15 @@ def l1_ratio(results: Results) -> Measure:
 
 
 def _apart(results: Results, first: str, second: str) -> Measure | None:
-    values = _study.difference(results["study"], first, second, "pesq")
-    if values is None:
+    found = _study.gain(results["study"], first, second, "pesq")
+    if found is None:
         return None
-    found = interval(values)
-    return Measure(found["mean"], found["low"], found["high"], found["n"])
+    beside = []
+    for name, unit in (("stoi", "STOI {:+.2f} points"), ("si_sdr", "SI-SDR {:+.2f} dB")):
+        other = _study.gain(results["study"], first, second, name)
+        assert other is not None
+        beside.append(unit.format(other["mean"]) + " [{low:.2f}, {high:.2f}]".format(**other))
+    return Measure(found["mean"], found["low"], found["high"], found["n"], peer="; ".join(beside))
 
 
 def attention_gain(results: Results) -> Measure | None:
@@ -174,14 +178,30 @@ def attention_gain(results: Results) -> Measure | None:
     return _apart(results, "sasegan-10", "segan+sn")
 
 
+def everywhere_gain(results: Results) -> Measure | None:
+    """PESQ of SASEGAN-All over SEGAN with spectral normalisation, paired."""
+    return _apart(results, "sasegan-all", "segan+sn")
+
+
 def normalisation_gain(results: Results) -> Measure | None:
     """PESQ of SEGAN with spectral normalisation over SEGAN, paired."""
     return _apart(results, "segan+sn", "segan")
 
 
+def published_gain(results: Results) -> Measure | None:
+    """PESQ of SASEGAN-10 over SEGAN without spectral normalisation: the two changes together."""
+    return _apart(results, "sasegan-10", "segan")
+
+
 def adversary_gain(results: Results) -> Measure | None:
     """PESQ of SEGAN over the same network trained by L1 alone, paired."""
     return _apart(results, "segan", "l1-only")
+
+
+def seed_spread(results: Results) -> Measure | None:
+    """Standard deviation over seeds of a system's mean PESQ."""
+    found = _study.seed_spread(results["study"], "pesq")
+    return None if found is None else Measure(found, n=len(results["study"]))
 
 
 # -- exhibits ------------------------------------------------------------------------------------
