@@ -29,7 +29,7 @@ from septet.training import DivergedError
 
 Results = dict[str, Any]
 OPTIMIZERS = ("RMSprop", "RMSpropSN", "Adam", "AdamSN")
-_HELD_OUT = 64  # windows
+_HELD_OUT = 48  # windows
 _CURVE = 4  # points of a curve
 
 
@@ -45,7 +45,7 @@ class Config:
     """Packaged voices to train with."""
     optimizers: tuple[str, ...] = ("RMSprop", "AdamSN")
     """RMSprop as TensorFlow computes it, which the paper trained with, and others."""
-    rates: tuple[float, ...] = (1e-3, 5e-3, 2.5e-2)
+    rates: tuple[float, ...] = (5e-4, 2e-3, 8e-3)
     """Learning rates to choose from, the same for each."""
     width: int = 32
     """Channels of every layer; the model that comes with the library has 192."""
@@ -53,7 +53,7 @@ class Config:
     """Samples."""
     batch_size: int = 4
     """Windows."""
-    steps: int = 240
+    steps: int = 120
     """Of every training."""
     workers: int = 0
     """Trainings at a time, one thread each; zero takes one per core."""
