@@ -4,7 +4,7 @@ from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2, t
+from scipy.special import chdtri, stdtrit
 
 from septet._core import checks
 
@@ -113,7 +113,7 @@ class DriftAlarm:
         return rows / totals
 
     def _quantile(self, own: Floats) -> float:
-        logs, n = np.log(np.maximum(own, 1e-3 * own.mean())), len(own)
-        largest = np.sqrt((n - 1) / chi2.ppf(1 - _CONFIDENCE, n - 1))
-        spread = largest * float(logs.std(ddof=1)) * np.sqrt(1 + 1 / n)
-        return float(np.exp(logs.mean() + spread * t.ppf(1.0 - 1.0 / self.run_length, n - 1)))
+        logs, free = np.log(np.maximum(own, 1e-3 * own.mean())), len(own) - 1
+        largest = np.sqrt(free / chdtri(free, _CONFIDENCE)) * float(logs.std(ddof=1))
+        reach = stdtrit(free, 1.0 - 1.0 / self.run_length) * np.sqrt(1.0 + 1.0 / len(own))
+        return float(np.exp(logs.mean() + reach * largest))
