@@ -271,7 +271,9 @@ class Trainer:
     def _named_optimizer(self, module: nn.Module) -> Optimizer:
         if self.training.optimizer == "rmsprop":
             return TFRMSprop(module.parameters(), self.training.lr)
-        return torch.optim.Adam(module.parameters(), self.training.lr, betas=(0.8, 0.99))
+        return torch.optim.Adam(
+            module.parameters(), self.training.lr, betas=(0.8, 0.99), fused=True
+        )
 
     def _set_rate(self, t: int) -> None:
         if self.training.schedule == "cosine":

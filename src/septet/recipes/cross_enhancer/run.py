@@ -48,7 +48,7 @@ class Config:
     rates: tuple[float, ...] = (5e-4, 2e-3, 8e-3)
     """Learning rates to choose from, the same for each."""
     width: int = 32
-    """Channels of every layer; the model that comes with the library has 256."""
+    """Channels of every layer; the model that comes with the library has 192."""
     window: int = 4096
     """Samples."""
     batch_size: int = 4

@@ -42,9 +42,9 @@ class Config:
     """Their width, the paper's being one."""
     window: int = 8192
     """Their windows in samples."""
-    steps: int = 1000
+    steps: int = 800
     """Their steps."""
-    batch_size: int = 8
+    batch_size: int = 4
     """Their windows per batch."""
     workers: int = 1
     """Trainings at a time, one thread each."""
@@ -59,12 +59,12 @@ def run(config: Config, run: Run) -> Results:
         "material": config.material,
         "study": [],
     }
-    if config.systems:
-        results["study"] = run.stage(
-            "study",
-            lambda: _study.study(
+    for seed in config.seeds if config.systems else ():
+        results["study"] += run.stage(
+            f"study {seed}",
+            lambda seed=seed: _study.study(
                 config.systems,
-                config.seeds,
+                seed,
                 width=config.width,
                 window=config.window,
                 steps=config.steps,
@@ -202,6 +202,15 @@ def seed_spread(results: Results) -> Measure | None:
     """Standard deviation over seeds of a system's mean PESQ."""
     found = _study.seed_spread(results["study"], "pesq")
     return None if found is None else Measure(found, n=len(results["study"]))
+
+
+def kept(results: Results) -> Results:
+    """Return the tables for the documentation."""
+    rows = [
+        {k: float(np.mean(v)) if isinstance(v, list) else v for k, v in row.items()}
+        for row in results["study"]
+    ]
+    return {"arena": results["arena"]["table"], "study": rows}
 
 
 # -- exhibits ------------------------------------------------------------------------------------

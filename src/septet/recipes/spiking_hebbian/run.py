@@ -21,7 +21,7 @@ class Config:
     """Learning rates of STDP."""
     depressions: tuple[float, ...] = (0.1, 0.3, 0.6, 0.9)
     """Depression over potentiation of STDP."""
-    spikes: int = 60_000
+    spikes: int = 100_000
     """Output spikes of every measurement; each has two replicas with weights learned and frozen."""
     monitor_seeds: int = 100
     """Seeds of every kind of layer at which the monitor is tried, from two starts each."""
@@ -299,6 +299,13 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
         "Windows of ten samples; 51 means no alarm within 50 windows.",
         results["drift"],
     )
+
+
+def kept(results: Results) -> dict[str, Any]:
+    """What the documentation draws: the tables as rows."""
+    sets = dict.fromkeys(row["set"] for row in results["novelty"])
+    tables = {name: results[name] for name in ("hebbian", "stdp", "monitor")}
+    return tables | {"novelty": {name: summary(results, name) for name in sets}}
 
 
 def summary(results: Results, name: str) -> list[dict[str, Any]]:
