@@ -55,7 +55,7 @@ def list_(*, as_json: Json = False) -> int:
 def doctor(*, as_json: Json = False) -> int:
     """Say what is installed, which extras are missing and where data and runs are kept."""
     from septet import data
-    from septet.recipes._run import environment
+    from septet._core.runs import environment
 
     facts: dict[str, Any] = {"septet": septet.__version__}
     here = environment()

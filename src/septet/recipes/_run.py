@@ -6,32 +6,24 @@ is written last: where it stands, the run is finished.
 """
 
 import dataclasses
-import hashlib
 import json
-import os
-import platform
 import shutil
-import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-import septet
 from septet import data
 from septet._core.errors import SeptetError
+from septet._core.exhibits import write_exhibits
 from septet._core.files import write_json, write_text
+from septet._core.runs import SCHEMA, environment, plain, source_digest
 from septet.recipes._claims import Measure, Row
-from septet.recipes._exhibits import write_exhibits
 from septet.recipes._recipe import Recipe
-
-SCHEMA = 1
-_VERSIONED = ("septet", "numpy", "scipy", "scikit-learn", "torch", "numba")
 
 
 @dataclass(frozen=True)
@@ -132,17 +124,6 @@ def reproduce(
     return Outcome(folder, tuple(Row(**row) for row in read["rows"]))
 
 
-def plain(value: Any) -> Any:
-    """Settings as TOML can hold them: nested dictionaries, lists, no None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
-
-
 def _open(
     folder: Path, complete: dict[str, Any], data_sets: Sequence[str], say: Callable[[str], None]
 ) -> None:
@@ -162,59 +143,9 @@ def _open(
         folder.rename(aside)
         say(f"a run by other code was moved to {aside.name}")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "environment.json", environment(data_sets))
+    digests = {name: data.digests(name) for name in data_sets}
+    write_json(folder / "environment.json", environment() | {"data": digests})
     write_text(path, tomli_w.dumps(complete))
-
-
-def environment(data_sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Versions, threads, processor, state of the source and digests of the data."""
-    versions: dict[str, str | None] = {}
-    for name in _VERSIONED:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return {
-        "python": platform.python_version(),
-        "versions": versions,
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
-        "source": source_digest(),
-        "git": _git(),
-        "data": {name: data.digests(name) for name in data_sets},
-    }
-
-
-def source_digest() -> str:
-    """Digest of the package's own source files: equal digests, equal code."""
-    digest = hashlib.sha256()
-    package = Path(septet.__file__).parent
-    for path in sorted(package.rglob("*")):
-        if path.suffix in {".py", ".toml"}:
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text("utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _git() -> str | None:
-    root = Path(septet.__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _rows(recipe: Recipe, scale: str, results: Any, reason: str) -> list[Row]:
