@@ -1,4 +1,4 @@
-"""Commands of the house: list, doctor, reproduce, report, bench."""
+"""Commands of the house: list, doctor, reproduce, report, bench, demo."""
 
 import dataclasses
 import importlib.metadata
@@ -29,6 +29,7 @@ EXTRAS = {
     "transformers": "hf",
     "accelerate": "hf",
     "dask": "cluster",
+    "gradio": "demo",
 }
 
 
@@ -164,12 +165,38 @@ def bench(name: tyro.conf.Positional[str], /, *, as_json: Json = False) -> int:
     return 0
 
 
+def demo(*, port: int | None = None, no_browser: bool = False, as_json: Json = False) -> int:
+    """Open a local web page with four of the methods to try; Ctrl-C ends it.
+
+    Parameters
+    ----------
+    port
+        Port on 127.0.0.1; the first free one from 7860 on if none is given.
+    no_browser
+        Only print the address.
+    as_json
+        Print the address as JSON.
+    """
+    from septet.demo import serve
+
+    def ready(address: str) -> None:
+        if as_json:
+            _console.result({"address": address}, as_json=True)
+        else:
+            print(address)
+        sys.stdout.flush()
+
+    serve(port=port, open_browser=not no_browser, ready=ready)
+    return 0
+
+
 COMMANDS = {
     "list": list_,
     "doctor": doctor,
     "reproduce": reproduce,
     "report": report,
     "bench": bench,
+    "demo": demo,
 }
 
 
