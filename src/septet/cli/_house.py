@@ -79,7 +79,7 @@ class Reproduce:
     Further options are the recipe's own settings: `septet reproduce NAME --settings` lists them.
     """
 
-    recipe: tyro.conf.Positional[str]
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """A name from `septet list`, or `all`."""
     scale: Literal["smoke", "laptop", "full", "paper"] = "laptop"
     """smoke decides nothing; laptop takes at most 90 s a recipe; full has all seeds, baselines."""

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from septet import cli
+from septet._core.pictures import save_figure
 from septet.cli import _console
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -182,9 +183,7 @@ def monitor_events(
         if layer.learn(given, carry=True, monitor=monitor).converged:
             break
     if plot is not None:
-        from septet.cli._spiking import _save
-
-        _save(monitor.plot(), plot)
+        save_figure(monitor.plot(), plot)
     rows = [
         {
             "neuron": w.neuron,

@@ -120,17 +120,13 @@ def timing_error(results: Results) -> Measure:
 
 
 def _ratios(results: Results, by: str) -> tuple[list[float], str]:
-    """At every load: the best tuned rule's figure over ours, and which rule it is.
-
-    Ours with the fewest epochs keeps all constraints; the one with the fewest seconds does not.
-    """
-    mine = "lcl" if by == "epochs" else "lcl, pattern by pattern"
+    """At every load: the best tuned rule's figure over ours, and which rule it is."""
     ratios, names = [], []
     rows = results["speed"]
     for load in sorted({row["load"] for row in rows}):
         here = [row for row in rows if row["load"] == load]
         table = _tuned(here, by)
-        ours, rivals = table[mine], _rivals(table)
+        ours, rivals = table["lcl"], _rivals(table)
         if ours is None or ours["solved"] < ours["of"] or not rivals:
             ratios.append(0.0 if ours is None or ours["solved"] < ours["of"] else np.inf)
             continue

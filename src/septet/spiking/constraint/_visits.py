@@ -89,10 +89,11 @@ def visit_incrementally(
     """Visit patterns in random order, adding to one problem what they demand.
 
     The nearest weights to the same start are looked for every time, so that each solution goes on
-    from the multipliers of the last.
+    from the multipliers of the last. Rows stay, so few are taken in at a time: only the worst
+    maximum of an interval.
     """
     indptr, n_patterns, w = problem.targets.indptr, len(problem.inputs), start.copy()
-    rows = problem.rows(np.arange(0), w)
+    rows = problem.store(np.arange(n_patterns))
     known = np.zeros(n_patterns, dtype=bool)
     for _ in range(max_epochs):
         tally.epochs += 1
@@ -104,7 +105,7 @@ def visit_incrementally(
                 known[p] = True
                 rows = problem.with_room(rows, 2 * int(indptr[p + 1] - indptr[p]))
                 problem.add_targets(int(p), rows, w)
-            result, rows = problem.project(np.array([p]), rows, start, max_rounds)
+            result, rows = problem.project(np.array([p]), rows, start, max_rounds, cuts=1)
             tally.updates += 1
             tally.rounds += result.rounds
             w = result.weights
