@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from septet._core.extras import needs
+from septet._core.pictures import new_figure
 from septet.demo._told import told
 from septet.signal import read_audio, write_audio
 from septet.speech import Denoiser, mix_at_snr
@@ -70,8 +70,7 @@ def enhance(
 
 def spectrograms(before: Path, after: Path) -> "Figure":
     """Draw the power of two recordings over time and frequency, one above the other."""
-    pictures = needs("matplotlib.figure", extra="report", purpose="drawing spectrograms")
-    figure = pictures.Figure((8, 5), layout="constrained")
+    figure = new_figure((8, 5))
     for axes, title, path in zip(
         figure.subplots(2, 1, sharex=True, sharey=True),
         ("as it came", "enhanced"),
@@ -109,14 +108,18 @@ def tab(folder: Path) -> None:
     with gr.Row():
         with gr.Column():
             source = gr.Audio(
-                label="Recording", sources=["upload", "microphone"], type="filepath", editable=False
+                label="Recording",
+                sources=["upload", "microphone"],
+                type="filepath",
+                editable=False,
+                buttons=["download"],
             )
             example = gr.Button("Make up a voice in hiss")
             wet = gr.Slider(0, 1, 1, step=0.05, label="Share of the enhanced signal")
             high = gr.Checkbox(label="Pass what lies above 8 kHz", value=True)
             go = gr.Button("Enhance", variant="primary")
         with gr.Column():
-            target = gr.Audio(label="Enhanced", interactive=False)
+            target = gr.Audio(label="Enhanced", interactive=False, buttons=["download"])
             picture = gr.Plot(label="Before and after")
     example.click(partial(made_up_voice, folder), None, source)
     go.click(told(partial(enhance, folder)), [source, wet, high], [target, picture])

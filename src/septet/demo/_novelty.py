@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from septet import data
-from septet._core.extras import needs
+from septet._core.pictures import new_figure
 from septet.demo._told import told
 from septet.spiking import SpikingNoveltyDetector
 
@@ -110,8 +110,7 @@ def table(normal: str | None, new: str | None, n_neurons: float, seed: float) ->
 def _picture(
     decision: np.ndarray, is_novel: np.ndarray, samples: np.ndarray, residuals: np.ndarray
 ) -> "Figure":
-    pictures = needs("matplotlib.figure", extra="report", purpose="drawing scores")
-    figure = pictures.Figure((8, 6), layout="constrained")
+    figure = new_figure((8, 6))
     upper, lower = figure.subfigures(2, height_ratios=(3, 4))
     axes = upper.add_subplot()
     bins = np.histogram_bin_edges(decision, 40)

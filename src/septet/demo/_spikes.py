@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from septet import spiking
-from septet._core.extras import needs
+from septet._core.pictures import new_figure
 from septet.demo._told import told
 
 if TYPE_CHECKING:
@@ -62,8 +62,7 @@ def picture(
     inputs: spiking.SpikeBatch, targets: np.ndarray, learner: spiking.SpikeTrainLearner
 ) -> "Figure":
     """Draw the input spikes of the first pattern and the potential that they cause."""
-    pictures = needs("matplotlib.figure", extra="report", purpose="drawing spikes")
-    figure = pictures.Figure((8, 6), layout="constrained")
+    figure = new_figure((8, 6))
     upper, lower = figure.subplots(2, sharex=True)
     spiking.plot_raster(inputs, 0, ax=upper, label="input")
     spiking.plot_potential(spiking.LIF(), inputs, learner.coef_[0], targets=targets, ax=lower)

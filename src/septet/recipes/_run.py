@@ -24,8 +24,9 @@ import tomli_w
 
 import septet
 from septet import data
-from septet._core.errors import SeptetError
+from septet._core.errors import CheckpointError, SeptetError
 from septet._core.files import write_json, write_text
+from septet._core.seals import is_sealed, sealed
 from septet.recipes._claims import Measure, Row
 from septet.recipes._exhibits import write_exhibits
 from septet.recipes._recipe import Recipe
@@ -54,20 +55,36 @@ class Run:
 
         The result must be JSON; a resumed run reads it back instead of computing it again, and a
         first run gets the very value that a resumed one would read.
+
+        Raises
+        ------
+        CheckpointError
+            If the result that was kept is damaged.
         """
         path = self.checkpoint / f"{name}.json"
         if not path.exists():
             self.say(name)
             start = time.perf_counter()
-            write_json(path, function(*args))
+            write_json(path, sealed({"value": function(*args)}))
             self.record(stage=name, seconds=round(time.perf_counter() - start, 3))
-        return json.loads(path.read_text("utf-8"))
+        return _kept(path)
 
     def record(self, **entry: Any) -> None:
         """Append one line to the history."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
         with (self.folder / "history.jsonl").open("ab") as file:
             file.write(line.encode("utf-8"))
+
+
+def _kept(path: Path) -> Any:
+    """Return the result of a stage, once its digest was compared."""
+    try:
+        read = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        read = None
+    if not is_sealed(read) or read.keys() != {"sha256", "value"}:
+        raise CheckpointError(f"{path} is damaged: remove it, and it is computed again.")
+    return read["value"]
 
 
 @dataclass(frozen=True)
