@@ -1,6 +1,5 @@
 """One file of every kind that the library writes, damaged at random: an error or equal values."""
 
-import json
 from dataclasses import asdict
 from types import SimpleNamespace
 
