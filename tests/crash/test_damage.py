@@ -1,6 +1,8 @@
 """One file of every kind that the library writes, damaged at random: an error or equal values."""
 
+import shutil
 from dataclasses import asdict
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 
 import numpy as np
@@ -104,22 +106,20 @@ def write_stream(folder):
     stream = cohort.FairStream(5, knots=4, slack=3, seed="s", store=folder / "season.db")
     for i in range(90):
         stream.push(f"C{i:02}", (i * 37 % 101) / 101)
-    stream.withdraw(stream.pending[0])
     stream.detach()
 
 
 def read_stream(folder):
-    stream = cohort.FairStream.open(folder / "season.db")
-    try:
-        waiting = list(stream.pending)
-        chosen = stream.close()
-        return {
-            "waiting": waiting,
-            "ids": list(chosen.ids),
-            "certificate": dict(chosen.certificate),
-        }
-    finally:
-        stream.detach()
+    with TemporaryDirectory() as scratch:  # a copy, which is closed
+        if not (folder / "season.db").exists():
+            raise DataError("there is no store")
+        stream = cohort.FairStream.open(shutil.copy(folder / "season.db", scratch))
+        try:
+            waiting = list(stream.pending)
+            chosen = stream.close()
+        finally:
+            stream.detach()
+    return {"waiting": waiting, "ids": list(chosen.ids), "certificate": dict(chosen.certificate)}
 
 
 def write_certificate(folder):
@@ -141,7 +141,11 @@ KINDS = {
     "head": (write_head, read_head, CheckpointError),
     "stage": (write_stage, read_stage, (CheckpointError, DataError)),
     "stream": (write_stream, read_stream, (CheckpointError, DataError)),
-    "certificate": (write_certificate, read_certificate, cohort.CertificateError),
+    "certificate": (
+        write_certificate,
+        read_certificate,
+        (cohort.CertificateError, FileNotFoundError),
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Every recipe, killed with kill -9 at random moments and started again, ends in the same result."""
+"""Every recipe killed with kill -9 at random moments and started again has the same result."""
 
 import os
 import subprocess

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import septet
+from septet._core import checks
 from septet.cli import _console
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -204,9 +205,24 @@ def _config(recipe: Any, options: Reproduce, words: list[str]) -> Any:
     """Settings of the scale, changed by the number of seeds and by the words left over."""
     config = recipe.config(options.scale)
     if options.seeds is not None:
+        checks.integer("seeds", options.seeds, low=1, high=100_000)
         config = dataclasses.replace(config, seeds=tuple(range(options.seeds)))
     prog = f"septet reproduce {recipe.name}"
-    return tyro.cli(type(config), prog=prog, args=words, default=config)
+    config = tyro.cli(type(config), prog=prog, args=words, default=config)
+    _refuse_endless(config)
+    return config
+
+
+def _refuse_endless(value: Any, name: str = "settings") -> None:
+    """Refuse NaN and infinities, which no result can hold."""
+    if isinstance(value, float):
+        checks.number(name, value)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _refuse_endless(getattr(value, field.name), field.name)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_endless(item, name)
 
 
 def _fetch(wanted: tuple[str, ...], say: Any) -> None:

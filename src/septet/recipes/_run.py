@@ -17,6 +17,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ import tomli_w
 
 import septet
 from septet import data
-from septet._core.errors import CheckpointError, SeptetError
+from septet._core.errors import CheckpointError, DataError, SeptetError
 from septet._core.files import write_json, write_text
 from septet._core.seals import is_sealed, sealed
 from septet.recipes._claims import Measure, Row
@@ -119,6 +120,8 @@ def reproduce(
     ------
     SeptetError
         If the folder holds a run with other settings and `fresh` is not set.
+    DataError
+        If the folder is damaged and `fresh` is not set.
     """
     folder = root / recipe.name / scale
     missing = [name for name in recipe.scale(scale).data if not data.available(name)]
@@ -145,8 +148,8 @@ def reproduce(
             "results": results,
         }
         write_json(finished, result)
-    read = json.loads(finished.read_text("utf-8"))
-    return Outcome(folder, tuple(Row(**row) for row in read["rows"]))
+    rows = _read(finished, lambda text: tuple(Row(**row) for row in json.loads(text)["rows"]))
+    return Outcome(folder, rows)
 
 
 def plain(value: Any) -> Any:
@@ -160,18 +163,30 @@ def plain(value: Any) -> Any:
     return value
 
 
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    """Return what a file of a run folder holds."""
+    try:
+        return parse(path.read_text("utf-8"))
+    except (ValueError, KeyError, TypeError, RecursionError, FileNotFoundError) as error:
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}): add --fresh to start over."
+        ) from None
+
+
 def _open(
     folder: Path, complete: dict[str, Any], data_sets: Sequence[str], say: Callable[[str], None]
 ) -> None:
     """Make the run folder, or check that the one there belongs to the same settings and code."""
     path = folder / "config.toml"
     if path.exists():
-        if tomllib.loads(path.read_text("utf-8")) != tomllib.loads(tomli_w.dumps(complete)):
+        facts = itemgetter("recipe", "scale", "settings")
+        there = _read(path, lambda text: facts(tomllib.loads(text)))
+        source = _read(folder / "environment.json", lambda text: json.loads(text)["source"])
+        if there != facts(tomllib.loads(tomli_w.dumps(complete))):
             raise SeptetError(
-                f"{folder} holds a run with other settings: add --fresh to replace it, "
+                f"{path} is of a run with other settings: add --fresh to replace it, "
                 "or --runs FOLDER to keep both."
             )
-        source = json.loads((folder / "environment.json").read_text("utf-8"))["source"]
         if source == source_digest():
             return
         aside = folder.with_name(f"{folder.name}-{source[:8]}")
