@@ -139,9 +139,11 @@ def test_a_table_is_uploaded_and_scored(page, tmp_path, rng):
     choose(page, "A table of your own")
     for name, rows in (("normal.csv", rng.poisson(20, (60, 4))), ("new.csv", [[99, 0, 0, 0]])):
         np.savetxt(tmp_path / name, rows, "%d", ",", header="a,b,c,d", comments="")
-    uploads = page.get_by_role("tabpanel", name="A table of your own").locator("input[type=file]")
-    for i, name in enumerate(("normal.csv", "new.csv")):
-        uploads.nth(i).set_input_files(tmp_path / name)
+    for i, (label, name) in enumerate(
+        [("Normal samples (CSV)", "normal.csv"), ("New samples (CSV)", "new.csv")]
+    ):
+        block = page.locator(".block", has_text=label).last
+        block.locator("input[type=file]").set_input_files(tmp_path / name)
         page.locator(".file-preview").nth(i).wait_for()
     press(page, "Score")
     page.get_by_text("1 of 1 samples are called novel").wait_for()
