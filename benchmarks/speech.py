@@ -29,7 +29,7 @@ from septet.speech import (
 from septet.speech.metrics import _reference
 
 LENGTH, CHANNELS, BATCH = 8192, 16, 4
-N_TEST = 12
+N_TEST = 42
 
 
 def main() -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ PEOPLE = "id,score\nÅsa,0.9\nBjörn,0.5\nÇelik,0.25\n"
 
 @pytest.fixture
 def at(tmp_path, monkeypatch):
-    folder = tmp_path / "Önskad mapp ✓"
+    folder = tmp_path / "Önskad katalog ✓"
     folder.mkdir()
     monkeypatch.chdir(folder)
     (folder / "människor.csv").write_text(PEOPLE, "utf-8")

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from septet._core.errors import SeptetWarning
+from septet._core.errors import CheckpointError, DataError, SeptetWarning
 from septet.speech import Denoiser, NetworkConfig, SelfAttention1d
 from septet.speech._storage import load_generator
 
@@ -181,13 +182,22 @@ def test_saving_and_loading_keeps_every_sample(denoiser, tmp_path):
     audio = noise(20_000)
     again = Denoiser.load(path)
     assert np.array_equal(again.enhance(audio, 16000), denoiser.enhance(audio, 16000))
-    with pytest.raises(Exception, match="holds another network"):
+    with pytest.raises(CheckpointError, match="holds another network") as refused:
         load_generator(path, expected=NetworkConfig())
+    for network in (denoiser.network, NetworkConfig()):  # both are told
+        assert str(network.to_dict()) in str(refused.value)
     path.write_bytes(path.read_bytes()[:-7])
-    with pytest.raises(Exception, match="no sound safetensors"):
+    with pytest.raises(CheckpointError, match="no sound safetensors"):
         Denoiser.load(path)
-    with pytest.raises(Exception, match="does not exist"):
+    with pytest.raises(DataError, match="does not exist"):
         Denoiser.load(tmp_path / "none")
+
+
+def test_a_pickle_is_refused_and_not_executed(tmp_path):
+    path = tmp_path / "net.safetensors"
+    torch.save({"nets.0.up.0.bias": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match="no sound safetensors"):
+        Denoiser.load(path)
 
 
 def test_unknown_choices_are_refused(denoiser):

@@ -134,8 +134,10 @@ def test_targets_that_cannot_be_are_refused(denoiser, tmp_path):
         denoiser.enhance_file(source, source)
     with pytest.raises(ValueError, match="must end in a format"):
         denoiser.enhance_file(source, tmp_path / "b.docx")
-    with pytest.raises(OSError, match="b.wav"):
-        denoiser.enhance_file(source, tmp_path / "missing" / "b.wav")
+    for folder in (tmp_path / "missing", source):  # one that is not there, one that is a file
+        with pytest.raises(OSError, match="b.wav"):
+            denoiser.enhance_file(source, folder / "b.wav")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

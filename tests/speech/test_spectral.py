@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from septet.speech import Denoiser, NetworkConfig
-from septet.speech._spectral import FRAME, HOP, FourierBasis
+from septet.speech._spectral import BANDS, FRAME, HOP, Bands, FourierBasis
 
 
 @pytest.mark.parametrize("n", [512, 1024, 16384])
@@ -24,6 +24,34 @@ def test_analysis_is_the_windowed_fourier_transform():
     piece = x[0, 0, start : start + FRAME].numpy() * np.hanning(FRAME + 1)[:-1] ** 0.5
     wanted = np.fft.rfft(piece) / FRAME**0.5
     np.testing.assert_allclose(found[0] + 1j * found[1], wanted, atol=1e-5)
+
+
+def test_gains_of_bands_are_interpolated_between_their_centres():
+    bands = Bands()
+    place = np.arcsinh(np.arange(257) / 48) / np.arcsinh(256 / 48) * (BANDS - 1)
+    gains = np.random.default_rng(0).uniform(size=BANDS)
+    found = bands.gains(torch.tensor(gains, dtype=torch.float32)[None, :, None])
+    np.testing.assert_allclose(
+        found[0, :, 0].numpy(), np.interp(place, np.arange(BANDS), gains), atol=1e-5
+    )
+
+
+def test_features_are_the_height_above_the_floor_and_the_floor():
+    """Eight frames of one power, two of them a hundred times stronger."""
+    spectra = torch.ones(1, 2, 257, 8) / 2**0.5
+    spectra[..., 3:5] *= 10
+    above, floor = Bands().features(spectra).unflatten(1, (2, BANDS)).unbind(1)
+    torch.testing.assert_close(floor, torch.ones_like(floor), atol=1e-4, rtol=0)
+    wanted = torch.tensor([0.0, 0, 0, 1, 1, 0, 0, 0])  # 20 dB are one unit
+    torch.testing.assert_close(above, wanted.expand_as(above), atol=1e-4, rtol=0)
+
+
+def test_the_height_above_the_floor_does_not_know_the_colour_of_the_noise():
+    bands = Bands()
+    spectra = torch.randn(1, 2, 257, 32)
+    colour = torch.linspace(0, 3, 257).exp()[:, None]
+    plain, coloured = (bands.features(x)[:, :BANDS] for x in (spectra, colour * spectra))
+    torch.testing.assert_close(plain, coloured, atol=0.1, rtol=0)
 
 
 def masking(**options):

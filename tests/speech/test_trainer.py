@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from septet._core.errors import CheckpointError
 from septet.speech import (
     Mixtures,
     NetworkConfig,
@@ -73,6 +74,23 @@ def test_mixtures_are_a_function_of_their_index_with_the_ratio_asked_for():
     # active samples are a little louder than all samples
     assert torch.allclose(ratio, torch.full_like(ratio, 6.0), atol=0.4)
     assert mixed.names(5) == ["a", "hiss"]
+
+
+def test_varied_mixtures_keep_the_ratio_through_speeds_filters_and_second_noises():
+    rng = np.random.default_rng(0)
+    voice = Voice.join("a", [np.sin(np.arange(40_000) / 7)])
+    noises = [(name, (3000 * rng.normal(size=9000)).astype(np.int16)) for name in ("hiss", "hum")]
+    mixed = Mixtures(
+        [voice], noises, window=4096, batch_size=8, snr_db=(6.0,), speeds=(0.8, 1.1), varied=True
+    )
+    heard, ratios = set(), []
+    for i in range(6):
+        clean, noisy = mixed.batch(i)
+        ratios.append(10 * torch.log10(clean.square().mean(-1) / (noisy - clean).square().mean(-1)))
+        heard |= set(mixed.names(i))
+    assert torch.cat(ratios).sub(6).abs().max() < 0.3
+    assert {"a", "hiss", "hum"} < heard  # and two at once
+    assert any(" and " in name for name in heard)
 
 
 def test_the_discriminator_and_the_generator_see_different_batches():
@@ -171,6 +189,18 @@ def test_a_loss_that_is_not_finite_stops_with_the_names_and_the_last_checkpoint(
         )
 
 
+def test_a_batch_of_one_trains_the_discriminator_too():
+    one = PairWindows(pairs(1), window=256, batch_size=1)
+    measures = Trainer(NETWORK, TRAINING, one).step(0)
+    assert all(np.isfinite(value) for value in measures.values())
+
+
+def test_the_last_batch_of_an_epoch_is_as_large_as_the_others():
+    cut = PairWindows(pairs(1), window=256, batch_size=4)
+    assert len(cut) % 4  # the windows do not divide into batches
+    assert {len(cut.batch(i)[0]) for i in range(2 * len(cut))} == {4}
+
+
 def test_windows_of_another_length_are_refused():
     with pytest.raises(ValueError, match="windows of 256 samples, the batches have 512"):
         Trainer(NETWORK, TRAINING, PairWindows(pairs(), window=512))
@@ -223,4 +253,37 @@ def test_an_opened_mask_lets_more_through():
     x = torch.randn(1, 1, 16384)
     assert opened(x).square().mean() > net(x).square().mean()
     key = "nets.0.up.2.bias"
-    torch.testing.assert_close(opened.state_dict()[key], net.state_dict()[key] + 2)
+    torch.testing.assert_close(opened.state_dict()[key], net.state_dict()[key] + 1)
+
+
+def test_any_torch_optimizer_can_train_both_networks_at_rates_of_its_own():
+    made = []
+
+    def make(module):
+        groups = [
+            {"params": [p for p in module.parameters() if p.ndim > 1], "lr": 1e-5},
+            {"params": [p for p in module.parameters() if p.ndim <= 1], "lr": 1e-6},
+        ]
+        made.append(torch.optim.SGD(groups, momentum=0.9))
+        return made[-1]
+
+    training = replace(TRAINING, schedule="cosine", lr=7.0)
+    trainer, _ = train_enhancer(NETWORK, training, windows(), optimizer=make)
+    assert [trainer.optimizer, trainer.judge_optimizer] == made
+    assert all(len(each.state) for each in made)
+    named = Trainer(NETWORK, replace(training, optimizer="adam"), windows())
+    named.step(0)
+    trainer.step(0)
+    factor = named.optimizer.param_groups[0]["lr"] / 7.0
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    assert rates == pytest.approx([1e-5 * factor, 1e-6 * factor])
+
+
+def test_a_run_is_not_resumed_with_another_optimizer(tmp_path):
+    def make(module):
+        return torch.optim.SGD(module.parameters(), 1e-5)
+
+    train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path, optimizer=make)
+    train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path, optimizer=make)
+    with pytest.raises(CheckpointError, match="optimizer = 'SGD'; now it is None"):
+        train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path)

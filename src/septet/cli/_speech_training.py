@@ -14,7 +14,7 @@ from septet.speech import metrics
 from septet.speech._storage import load_generator
 from septet.training import world
 
-_VALIDATED = 12  # recordings of four seconds
+_VALIDATED = 24  # recordings of four seconds
 _QUICKLY = ("stoi", "si_sdr", "pesq")
 
 

@@ -21,6 +21,7 @@ def novelty_fit(
     measure: str = "chi2",
     epochs: int = 3,
     contamination: float = 0.1,
+    signed: bool = False,
     seed: int = 0,
     more: bool = False,
     as_json: Json = False,
@@ -30,7 +31,7 @@ def novelty_fit(
     Parameters
     ----------
     data
-        CSV file with a header, numbers of at least 0 only; a row a sample.
+        CSV file with a header, numbers only; a row a sample.
     model
         Where the detector goes (.safetensors).
     neurons
@@ -41,6 +42,8 @@ def novelty_fit(
         Passes over the data.
     contamination
         Share of the training samples that is to be called novel.
+    signed
+        Take numbers below 0 too: every feature gets an ON and an OFF input.
     seed
         Seed of all randomness.
     more
@@ -56,7 +59,12 @@ def novelty_fit(
         detector = SpikingNoveltyDetector.load(model).partial_fit(X)
     else:
         detector = SpikingNoveltyDetector(
-            neurons, measure=measure, epochs=epochs, contamination=contamination, random_state=seed
+            neurons,
+            measure=measure,
+            epochs=epochs,
+            contamination=contamination,
+            signed=signed,
+            random_state=seed,
         ).fit(X)
     detector.save(model)
     _console.result(

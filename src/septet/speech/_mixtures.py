@@ -154,10 +154,10 @@ def levelled_int16(samples: NDArray[np.floating]) -> NDArray[np.int16]:
 class Mixtures:
     """Speech with noise, mixed on the fly with a controlled ratio on active speech.
 
-    Every window is drawn anew: a voice, a place in it, a speed; a noise, which is a recording
-    (played at another speed and coloured by a short random filter), coloured random noise or
-    babble of six voices; and a ratio. A share of windows is left clean, so that the network learns
-    to leave clean speech alone.
+    Every window is drawn anew: a voice, a place in it, a speed; a noise, which is a recording or
+    the sum of two (each played at another speed), coloured random noise or babble of six voices;
+    short random filters for both, as other microphones would be; and a ratio. A share of windows is
+    left clean, so that the network learns to leave clean speech alone.
 
     Parameters
     ----------
@@ -176,7 +176,8 @@ class Mixtures:
     synthetic : float, default 0.0
         Share of windows with coloured noise or babble instead of a recording.
     varied : bool, default False
-        Whether recordings of noise are played at random speeds and through random filters.
+        Whether recordings of noise are played at random speeds, a quarter of them in twos, and
+        speech and noise go through random filters.
     clean : float, default 0.0
         Share of windows without noise.
     seed : int, default 0
@@ -248,24 +249,36 @@ class Mixtures:
     def _speech(self, voice: Voice, rng: np.random.Generator) -> NDArray[np.float64]:
         speed = rng.choice(self.speeds)
         if speed == 1:
-            return _cut(voice.samples, self.window, rng)
-        piece = _cut(voice.samples, int(self.window * speed) + 2, rng)
-        return resample(piece, round(1000 * speed), 1000, quality="medium", length=self.window)
+            speech = _cut(voice.samples, self.window, rng)
+        else:
+            piece = _cut(voice.samples, int(self.window * speed) + 2, rng)
+            rate = round(1000 * speed)
+            speech = resample(piece, rate, 1000, quality="medium", length=self.window)
+        if not self.varied:
+            return speech
+        coloured = _filtered(speech, rng)
+        loudness = np.sqrt(np.mean(speech**2) / (np.mean(coloured**2) + 1e-12))
+        return coloured * loudness
 
     def _noise(self, rng: np.random.Generator) -> tuple[str, NDArray[np.float64]]:
         if rng.random() < self.synthetic:
             if rng.random() < 0.5:
                 return "coloured noise", _coloured(self.window, rng)
             return "babble", self._babble(rng)
+        name, noise = self._recorded(rng)
+        if self.varied and rng.random() < 0.25:
+            second, other = self._recorded(rng)
+            name, noise = f"{name} and {second}", noise + rng.uniform(0.3, 1.0) * other
+        return name, noise
+
+    def _recorded(self, rng: np.random.Generator) -> tuple[str, NDArray[np.float64]]:
         name, samples = self._noises[rng.integers(len(self._noises))]
         if not self.varied:
             return name, _cut(samples, self.window, rng)
         speed = 2 ** rng.uniform(-0.5, 0.5)
         piece = _cut(samples, int(self.window * speed) + 2, rng)
         noise = np.interp(np.arange(self.window) * speed, np.arange(piece.size), piece)
-        taps = rng.normal(size=6) * 0.5 ** np.arange(6)
-        taps[0] = 1
-        return name, np.asarray(lfilter(taps, 1.0, noise))
+        return name, _filtered(noise, rng)
 
     def _babble(self, rng: np.random.Generator) -> NDArray[np.float64]:
         chosen = rng.choice(len(self._voices), size=_BABBLE_VOICES, p=self._odds)
@@ -280,6 +293,13 @@ def _cut(samples: NDArray[np.int16], length: int, rng: np.random.Generator) -> N
         return samples[start : start + length] / 32768.0
     start = int(rng.integers(samples.size))
     return np.take(samples, np.arange(start, start + length), mode="wrap") / 32768.0
+
+
+def _filtered(samples: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return `samples` after a short random filter."""
+    taps = rng.normal(size=6) * 0.5 ** np.arange(6)
+    taps[0] = 1
+    return np.asarray(lfilter(taps, 1.0, samples))
 
 
 def _coloured(length: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -12,12 +12,10 @@ from torch.nn import functional as F
 
 from septet._core import checks
 from septet.speech._layers import KERNEL, Down, SelfAttention1d, Up, VirtualBatchNorm1d, normalised
-from septet.speech._spectral import FRAME, HOP, FourierBasis
+from septet.speech._spectral import BANDS, HOP, Bands, FourierBasis
 
 CHANNELS = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024)
 WINDOW = 16384
-_LOUDNESS = 0.15  # exponent that compresses powers as loudness does
-_FLOOR = 1e-8  # of powers, so that the gradient at silence is finite
 _OPEN = 2.0  # an untrained mask lets 88 % through
 _SOFTEST = 1e-4  # level below which a window is not raised further: silence stays silence
 Moments: TypeAlias = tuple[Tensor, Tensor, int]
@@ -39,10 +37,10 @@ class SASEGANGenerator(nn.Module):
     output : {"tanh", "residual", "mask"}, default "tanh"
         What the last layer gives: the enhanced signal through a hyperbolic tangent, as in the
         paper; an estimate of the noise, to be taken from the input; or gains for the input's
-        spectrum, the U-Net then working on frames of 512 samples, 128 apart, of a fixed
-        `FourierBasis` where the others work on samples. The last two see the window at unit level,
-        so that they behave the same for loud and soft recordings, and begin as networks that
-        change little.
+        spectrum, the U-Net then working on 96 `Bands` of frames of 512 samples, 128 apart, of a
+        fixed `FourierBasis` where the others work on samples. The last two see the window at unit
+        level, so that they behave the same for loud and soft recordings, and begin as networks
+        that change little.
     kernel : int, default 31
         Width of the convolutions, in samples or frames.
     channel_reduction, value_reduction, memory_reduction : int, default 8, 8, 4
@@ -125,7 +123,8 @@ class SASEGANGenerator(nn.Module):
         layer = {"stride": stride, "kernel": _kernel(kernel, stride), "generator": generator}
         self.nets = nn.ModuleList(
             _UNet(
-                (1 if output != "mask" else FRAME // 2 + 1, *self.channels),
+                *((2 * BANDS, BANDS) if output == "mask" else (1, 1)),
+                self.channels,
                 self.attention,
                 latent == "normal",
                 attend,
@@ -134,6 +133,7 @@ class SASEGANGenerator(nn.Module):
             for _ in range(1 if tied else stages)
         )
         self.basis = FourierBasis() if output == "mask" else None
+        self.bands = Bands() if output == "mask" else None
         if initialisation == "kaiming":
             _kaiming(self.nets, generator)
         if spectral_norm:
@@ -164,11 +164,11 @@ class SASEGANGenerator(nn.Module):
         if self.output == "tanh":
             return torch.tanh(net(x, latent))
         level = x.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(_SOFTEST)
-        if self.basis is None:
+        if self.basis is None or self.bands is None:
             return x - level * net(x / level, latent)
         spectra = self.basis.analysis(x)
-        power = (spectra / level.unsqueeze(-1)).square().sum(dim=1)
-        gains = torch.sigmoid(net((power + _FLOOR) ** _LOUDNESS, latent) + _OPEN)
+        features = self.bands.features(spectra / level.unsqueeze(-1))
+        gains = self.bands.gains(torch.sigmoid(net(features, latent) + _OPEN))
         return self.basis.synthesis(gains.unsqueeze(1) * spectra)
 
     def sample_latents(
@@ -188,24 +188,25 @@ class SASEGANGenerator(nn.Module):
 class _UNet(nn.Module):
     def __init__(
         self,
-        widths: Sequence[int],
+        taken_in: int,
+        given_out: int,
+        channels: Sequence[int],
         attention: Sequence[int],
         latent: bool,
         attend: "partial[SelfAttention1d]",
         layer: dict[str, Any],
     ) -> None:
         super().__init__()
-        outer, *channels = widths
         depth = len(channels)
         self.latent = latent
-        self.down = nn.ModuleList(Down(a, b, **layer) for a, b in pairwise(widths))
+        self.down = nn.ModuleList(Down(a, b, **layer) for a, b in pairwise((taken_in, *channels)))
         self.down_slope = nn.ModuleList(nn.PReLU(c, init=0.0) for c in channels)
         self.encoder_attention = nn.ModuleDict({str(i): attend(channels[i - 1]) for i in attention})
         code = channels[-1] * (2 if latent else 1)
         mirrored = channels[-2::-1]
         taken = (code, *(2 * c for c in mirrored))
         self.up = nn.ModuleList(
-            Up(a, b, **layer) for a, b in zip(taken, (*mirrored, outer), strict=True)
+            Up(a, b, **layer) for a, b in zip(taken, (*mirrored, given_out), strict=True)
         )
         self.up_slope = nn.ModuleList(nn.PReLU(c, init=0.0) for c in mirrored)
         self.decoder_attention = nn.ModuleDict(

@@ -118,7 +118,7 @@ def preset(name: str) -> Preset:
     return Preset(
         network=NetworkConfig(
             attention=(3,),
-            channels=(256, 256, 256),
+            channels=(192, 192, 192),
             kernel=5,
             output="mask",
             spectral_norm=False,
@@ -126,7 +126,7 @@ def preset(name: str) -> Preset:
             initialisation="kaiming",
         ),
         training=TrainingConfig(
-            steps=2400,
+            steps=5000,
             optimizer="adam",
             lr=1e-3,
             schedule="cosine",
@@ -135,13 +135,13 @@ def preset(name: str) -> Preset:
             spectral=1.0,
             relative=True,
             clip_norm=5.0,
-            average=0.998,
+            average=0.999,
         ),
-        batch_size=4,
-        opening=2.0,
+        batch_size=8,
+        opening=1.0,
         mixing={
             "snr_db": tuple(range(-3, 21)),
-            "speeds": (1.0, 1.0, 0.9, 1.1),
+            "speeds": (1.0, 1.0, 0.8, 0.85, 0.9, 1.1),
             "synthetic": 0.3,
             "varied": True,
             "clean": 0.1,

@@ -42,9 +42,9 @@ class Config:
     """Their width, the paper's being one."""
     window: int = 8192
     """Their windows in samples."""
-    steps: int = 1000
+    steps: int = 800
     """Their steps."""
-    batch_size: int = 8
+    batch_size: int = 4
     """Their windows per batch."""
     workers: int = 1
     """Trainings at a time, one thread each."""
@@ -59,12 +59,12 @@ def run(config: Config, run: Run) -> Results:
         "material": config.material,
         "study": [],
     }
-    if config.systems:
-        results["study"] = run.stage(
-            "study",
-            lambda: _study.study(
+    for seed in config.seeds if config.systems else ():
+        results["study"] += run.stage(
+            f"study {seed}",
+            lambda seed=seed: _study.study(
                 config.systems,
-                config.seeds,
+                seed,
                 width=config.width,
                 window=config.window,
                 steps=config.steps,
@@ -162,11 +162,15 @@ def l1_ratio(results: Results) -> Measure:
 
 
 def _apart(results: Results, first: str, second: str) -> Measure | None:
-    values = _study.difference(results["study"], first, second, "pesq")
-    if values is None:
+    found = _study.gain(results["study"], first, second, "pesq")
+    if found is None:
         return None
-    found = interval(values)
-    return Measure(found["mean"], found["low"], found["high"], found["n"])
+    beside = []
+    for name, unit in (("stoi", "STOI {:+.2f} points"), ("si_sdr", "SI-SDR {:+.2f} dB")):
+        other = _study.gain(results["study"], first, second, name)
+        assert other is not None
+        beside.append(unit.format(other["mean"]) + " [{low:.2f}, {high:.2f}]".format(**other))
+    return Measure(found["mean"], found["low"], found["high"], found["n"], peer="; ".join(beside))
 
 
 def attention_gain(results: Results) -> Measure | None:
@@ -174,14 +178,39 @@ def attention_gain(results: Results) -> Measure | None:
     return _apart(results, "sasegan-10", "segan+sn")
 
 
+def everywhere_gain(results: Results) -> Measure | None:
+    """PESQ of SASEGAN-All over SEGAN with spectral normalisation, paired."""
+    return _apart(results, "sasegan-all", "segan+sn")
+
+
 def normalisation_gain(results: Results) -> Measure | None:
     """PESQ of SEGAN with spectral normalisation over SEGAN, paired."""
     return _apart(results, "segan+sn", "segan")
 
 
+def published_gain(results: Results) -> Measure | None:
+    """PESQ of SASEGAN-10 over SEGAN without spectral normalisation: the two changes together."""
+    return _apart(results, "sasegan-10", "segan")
+
+
 def adversary_gain(results: Results) -> Measure | None:
     """PESQ of SEGAN over the same network trained by L1 alone, paired."""
     return _apart(results, "segan", "l1-only")
+
+
+def seed_spread(results: Results) -> Measure | None:
+    """Standard deviation over seeds of a system's mean PESQ."""
+    found = _study.seed_spread(results["study"], "pesq")
+    return None if found is None else Measure(found, n=len(results["study"]))
+
+
+def kept(results: Results) -> Results:
+    """Return the tables for the documentation."""
+    rows = [
+        {k: float(np.mean(v)) if isinstance(v, list) else v for k, v in row.items()}
+        for row in results["study"]
+    ]
+    return {"arena": results["arena"]["table"], "study": rows}
 
 
 # -- exhibits ------------------------------------------------------------------------------------

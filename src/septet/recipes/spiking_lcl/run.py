@@ -85,13 +85,13 @@ def run(config: Config, run: Run) -> Results:
             config.capacity_seeds,
             config.workers,
         ),
-        "iris": run.stage("iris", _classified, "iris", config.iris_splits),
-        "mnist": run.stage("mnist", _classified, "mnist-5k", config.mnist_splits),
+        "iris": run.stage("iris", _classified, "iris", config.iris_splits, config.workers),
+        "mnist": run.stage("mnist", _classified, "mnist-5k", config.mnist_splits, config.workers),
         "robustness": run.stage("robustness", _memory.robustness, n, middle, _SPIKES, seeds),
     }
 
 
-def _classified(name: str, splits: int) -> list[Any]:
+def _classified(name: str, splits: int, workers: int) -> list[Any]:
     """Accuracies on every split; none without splits."""
     if not splits:
         return []
@@ -105,6 +105,7 @@ def _classified(name: str, splits: int) -> list[Any]:
         seeds=range(splits),
         test_share=0.2 if images else 0.5,
         epochs=5 if images else 20,
+        workers=workers,
     )
 
 

@@ -13,6 +13,9 @@ from septet.spiking.constraint._rows import Rows
 
 Floats: TypeAlias = NDArray[np.float64]
 
+# Steps that ignore interference may diverge; they end once a weight is this large.
+_RUNAWAY = 1e100
+
 
 @dataclass
 class Tally:
@@ -63,7 +66,11 @@ def visit_blocks(
             changed = True
             tally.updates += 1
             if step is not None:
-                problem.single_step(int(block[0]), rows, w, step)
+                before = w.copy()
+                with np.errstate(over="ignore", invalid="ignore"):
+                    problem.single_step(int(block[0]), rows, w, step)
+                if not np.abs(w).max() < _RUNAWAY:
+                    return before
                 continue
             problem.restart(rows, w)
             result, stores[b] = problem.project(block, rows, w, max_rounds)
