@@ -83,7 +83,7 @@ def _kept(path: Path) -> Any:
         read = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         read = None
-    if not is_sealed(read) or read.keys() != {"sha256", "value"}:
+    if not isinstance(read, dict) or not is_sealed(read) or set(read) != {"sha256", "value"}:
         raise CheckpointError(f"{path} is damaged: remove it, and it is computed again.")
     return read["value"]
 
