@@ -272,10 +272,9 @@ def classify(
     if splits < 1:
         raise ValueError(f"splits must be at least 1; got {splits}.")
     path = Path(data)
-    X: Any
-    y: Any
     if path.suffix == ".csv":
         table = read_numbers(path, label=label)
+        assert table.labels is not None  # their column was named
         X, y, images = table.values, table.labels, False
     else:
         X, y, images = classification.load(data)

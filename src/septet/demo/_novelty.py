@@ -111,7 +111,8 @@ def _picture(
     decision: np.ndarray, is_novel: np.ndarray, samples: np.ndarray, residuals: np.ndarray
 ) -> "Figure":
     figure = new_figure((8, 6))
-    upper, lower = np.ravel(figure.subfigures(2, height_ratios=(3, 4)))
+    halves: Any = figure.subfigures(2, height_ratios=(3, 4))
+    upper, lower = halves
     axes = upper.add_subplot()
     bins = np.histogram_bin_edges(decision, 40)
     for which, label in ((~is_novel, "normal"), (is_novel, "other classes")):
