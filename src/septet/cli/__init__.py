@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
-    except (SeptetError, ValueError, TypeError, OSError) as error:
+    except (SeptetError, ValueError, TypeError, OverflowError, OSError) as error:
         if os.environ.get("SEPTET_DEBUG"):
             raise
         print(f"septet: {error}", file=sys.stderr)

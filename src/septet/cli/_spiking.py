@@ -266,14 +266,16 @@ def classify(
     as_json
         Print JSON.
     """
+    from septet.data import read_numbers
     from septet.recipes.spiking_lcl import _classification as classification
 
     if splits < 1:
         raise ValueError(f"splits must be at least 1; got {splits}.")
     path = Path(data)
     if path.suffix == ".csv":
-        X, y = _table(path, label)
-        images = False
+        table = read_numbers(path, label=label)
+        assert table.labels is not None  # their column was named
+        X, y, images = table.values, table.labels, False
     else:
         X, y, images = classification.load(data)
     if hidden and not images:
@@ -303,34 +305,6 @@ COMMANDS = {
     "classify": classify,
     **_spiking_hebbian.COMMANDS,
 }
-
-
-def _table(path: Path, label: str) -> tuple[Any, Any]:
-    """Numbers and labels of a CSV file; what is no number is named by line and column."""
-    import csv
-
-    import numpy as np
-
-    from septet._core.errors import DataError
-
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or ())
-        if label not in columns:
-            raise DataError(f"{path} has no column {label!r}; its columns are {columns}.")
-        features = [name for name in columns if name != label]
-        rows, labels = [], []
-        for row in reader:
-            labels.append(row[label])
-            for name in features:
-                try:
-                    rows.append(float(row[name]))
-                except (TypeError, ValueError):
-                    line = reader.line_num
-                    raise DataError(
-                        f"{path}, line {line}: {name} is no number: {row[name]!r}."
-                    ) from None
-    return np.array(rows).reshape(len(labels), len(features)), np.array(labels)
 
 
 def _proof(certificate: Any) -> list[dict[str, Any]]:

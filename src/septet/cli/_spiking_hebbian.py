@@ -1,7 +1,7 @@
 """Commands for Hebbian neurons: novelty fit and score, monitor events."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -51,9 +51,10 @@ def novelty_fit(
     as_json
         Print JSON.
     """
+    from septet.data import read_numbers
     from septet.spiking import SpikingNoveltyDetector
 
-    X, _ = _numbers(data)
+    X = read_numbers(data).values
     if more:
         detector = SpikingNoveltyDetector.load(model).partial_fit(X)
     else:
@@ -102,13 +103,14 @@ def novelty_score(
     as_json
         Print JSON.
     """
+    from septet.data import read_numbers
     from septet.spiking import SpikingNoveltyDetector
 
     detector = SpikingNoveltyDetector.load(model)
     detector.set_params(n_jobs=jobs)
-    X, names = _numbers(data)
-    decision = detector.decision_function(X)
-    residuals = detector.residuals(X)
+    table = read_numbers(data)
+    decision = detector.decision_function(table.values)
+    residuals = detector.residuals(table.values)
     rows = []
     for i, value in enumerate(decision):
         worst = abs(residuals[i]).argsort()[::-1][:features]
@@ -117,7 +119,7 @@ def novelty_score(
                 "row": i,
                 "decision": float(value),
                 "novel": bool(value < 0),
-                "features": [f"{names[j]} {residuals[i, j]:+.3g}" for j in worst],
+                "features": [f"{table.columns[j]} {residuals[i, j]:+.3g}" for j in worst],
             }
         )
     _console.table(rows, as_json=as_json)
@@ -232,32 +234,3 @@ def _nested(group: str, verbs: dict[str, cli.Command], words: list[str]) -> int:
     if words[0] not in verbs:
         return cli._unknown(prog, words[0], list(verbs))
     return cli._call(f"{prog} {words[0]}", verbs[words[0]], words[1:])
-
-
-def _numbers(path: Path) -> tuple[Any, list[str]]:
-    """Numbers and column names of a CSV file; what is no number is named by line and column."""
-    import csv
-
-    import numpy as np
-
-    from septet._core.errors import DataError
-
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        names = next(reader, [])
-        rows = []
-        for row in reader:
-            if len(row) != len(names):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells; the header has "
-                    f"{len(names)}."
-                )
-            for name, cell in zip(names, row, strict=True):
-                try:
-                    float(cell)
-                except ValueError:
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {name} is no number: {cell!r}."
-                    ) from None
-            rows.append([float(cell) for cell in row])
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(names)), names

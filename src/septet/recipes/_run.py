@@ -12,16 +12,18 @@ import time
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from septet import data
-from septet._core.errors import SeptetError
+from septet._core.errors import CheckpointError, DataError, SeptetError
 from septet._core.exhibits import write_exhibits
 from septet._core.files import write_json, write_text
 from septet._core.runs import SCHEMA, environment, plain, source_digest
+from septet._core.seals import is_sealed, sealed
 from septet.recipes._claims import Measure, Row
 from septet.recipes._recipe import Recipe
 
@@ -46,20 +48,36 @@ class Run:
 
         The result must be JSON; a resumed run reads it back instead of computing it again, and a
         first run gets the very value that a resumed one would read.
+
+        Raises
+        ------
+        CheckpointError
+            If the result that was kept is damaged.
         """
         path = self.checkpoint / f"{name}.json"
         if not path.exists():
             self.say(name)
             start = time.perf_counter()
-            write_json(path, function(*args))
+            write_json(path, sealed({"value": function(*args)}))
             self.record(stage=name, seconds=round(time.perf_counter() - start, 3))
-        return json.loads(path.read_text("utf-8"))
+        return _kept(path)
 
     def record(self, **entry: Any) -> None:
         """Append one line to the history."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
         with (self.folder / "history.jsonl").open("ab") as file:
             file.write(line.encode("utf-8"))
+
+
+def _kept(path: Path) -> Any:
+    """Return the result of a stage, once its digest was compared."""
+    try:
+        read = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict) or not is_sealed(read) or set(read) != {"sha256", "value"}:
+        raise CheckpointError(f"{path} is damaged: remove it, and it is computed again.")
+    return read["value"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,8 @@ def reproduce(
     ------
     SeptetError
         If the folder holds a run with other settings and `fresh` is not set.
+    DataError
+        If the folder is damaged and `fresh` is not set.
     """
     folder = root / recipe.name / scale
     missing = [name for name in recipe.scale(scale).data if not data.available(name)]
@@ -120,8 +140,18 @@ def reproduce(
             "results": results,
         }
         write_json(finished, result)
-    read = json.loads(finished.read_text("utf-8"))
-    return Outcome(folder, tuple(Row(**row) for row in read["rows"]))
+    rows = _read(finished, lambda text: tuple(Row(**row) for row in json.loads(text)["rows"]))
+    return Outcome(folder, rows)
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    """Return what a file of a run folder holds."""
+    try:
+        return parse(path.read_text("utf-8"))
+    except (ValueError, KeyError, TypeError, RecursionError, FileNotFoundError) as error:
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}): add --fresh to start over."
+        ) from None
 
 
 def _open(
@@ -130,12 +160,14 @@ def _open(
     """Make the run folder, or check that the one there belongs to the same settings and code."""
     path = folder / "config.toml"
     if path.exists():
-        if tomllib.loads(path.read_text("utf-8")) != tomllib.loads(tomli_w.dumps(complete)):
+        facts = itemgetter("recipe", "scale", "settings")
+        there = _read(path, lambda text: facts(tomllib.loads(text)))
+        source = _read(folder / "environment.json", lambda text: json.loads(text)["source"])
+        if there != facts(tomllib.loads(tomli_w.dumps(complete))):
             raise SeptetError(
-                f"{folder} holds a run with other settings: add --fresh to replace it, "
+                f"{path} is of a run with other settings: add --fresh to replace it, "
                 "or --runs FOLDER to keep both."
             )
-        source = json.loads((folder / "environment.json").read_text("utf-8"))["source"]
         if source == source_digest():
             return
         aside = folder.with_name(f"{folder.name}-{source[:8]}")

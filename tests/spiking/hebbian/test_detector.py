@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from septet._core.errors import CheckpointError, SeptetWarning
+from septet._core.errors import CheckpointError, DataError, SeptetWarning
 from septet.spiking import HebbianRule, SpikingNoveltyDetector, novelty_deviation
 from septet.spiking.hebbian._scores import SCORES, largest_deviation
 
@@ -288,7 +288,7 @@ def test_every_changed_byte_is_noticed(zeros, tmp_path):
     path.write_bytes(good[:-3])
     with pytest.raises(CheckpointError):
         SpikingNoveltyDetector.load(path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataError, match="does not exist"):
         SpikingNoveltyDetector.load(tmp_path / "none")
 
 

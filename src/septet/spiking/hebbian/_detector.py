@@ -283,6 +283,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         ------
         CheckpointError
             If the file is damaged, of another kind or from a newer version.
+        DataError
+            If there is none.
         """
         from septet.spiking.hebbian._files import load_detector
 
