@@ -126,7 +126,6 @@ def test_sparse_data_that_a_fixed_threshold_would_leave_silent_make_calibrated_n
     fixed = HebbianLayer(400, learning_rate=0.001)  # threshold 0.35, all weights equal
     assert fixed.learn_poisson(rates, 350.0, random_state=0).spikes.n_spikes == 0
     detector = SpikingNoveltyDetector(1, epochs=1, total_rate=2000.0, random_state=0).fit(X)
-    assert detector.threshold_ < 0.35
     assert detector.n_silent_ <= 4
     assert np.isfinite(detector.score_samples(X)).all()
 
