@@ -40,8 +40,11 @@ docs: setup  ## the documentation site, warnings as errors
 wheel: setup  ## build the wheel, install it into an empty environment, run the smoke recipes there
 	@$(BIN)/python tools/try_wheel.py
 
-lock: setup  ## resolve every dependency anew into constraints.txt
+lock: | $(BIN)/uv  ## resolve every dependency anew into constraints.txt
 	@$(BIN)/python tools/lock.py
+
+$(BIN)/uv:
+	@$(PYTHON) tools/bootstrap.py
 
 clean:  ## remove what the commands above made
 	rm -rf .venv dist build docs/_build runs .pytest_cache .ruff_cache .hypothesis

@@ -2,7 +2,8 @@
 
 snnTorch and Norse step through time, here at 0.1 ms; they get the currents of whole blocks of steps
 by one matrix product, which is part of their time, and rasters made beforehand, which are not. All
-run on one thread, without gradients. Where NEST is installed, its precise neuron is compared too.
+run on one thread, without gradients. Where NEST is installed, its precise neuron is compared too;
+where brian2 has an environment of its own, so is its STDP (``spiking_plasticity``).
 """
 
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import sidebyside
+import spiking_plasticity
 
 from septet.spiking import (
     LIF,
@@ -30,7 +32,14 @@ EXACT = "exact, event-driven"
 
 def main() -> list[dict[str, Any]]:
     """Run every comparison."""
-    return [*layers(), *memorise(), *solvers(), *capacities(), *precise_neuron()]
+    return [
+        *layers(),
+        *memorise(),
+        *solvers(),
+        *capacities(),
+        *precise_neuron(),
+        *spiking_plasticity.main(),
+    ]
 
 
 def layers(n_neurons: int = 100, n_inputs: int = 500) -> list[dict[str, Any]]:

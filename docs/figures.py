@@ -154,6 +154,53 @@ def hebbian_novelty(path: Path) -> None:
     figure.savefig(path)
 
 
+def hebbian_residuals(path: Path) -> None:
+    """Residuals against the learning rate, Hebbian rules and STDP, from the kept run."""
+    from matplotlib.figure import Figure
+
+    kept = _kept(path, "spiking.hebbian")
+    figure = Figure((7, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    for rule in dict.fromkeys(row["rule"] for row in kept["hebbian"]):
+        rows = [row for row in kept["hebbian"] if row["rule"] == rule]
+        rates = [row["learning rate"] for row in rows]
+        left.loglog(rates, [row["same events"] for row in rows], marker="o", label=rule)
+    for depression in dict.fromkeys(row["depression"] for row in kept["stdp"]):
+        rows = [row for row in kept["stdp"] if row["depression"] == depression]
+        rates = [row["learning rate"] for row in rows]
+        label = f"depression {depression:g}"
+        (line,) = right.loglog(rates, [row["nominal"] for row in rows], marker="o", label=label)
+        right.loglog(rates, [row["applied"] for row in rows], color=line.get_color(), ls=":")
+    left.set(xlabel="learning rate", ylabel="sum of absolute differences", title="Hebb")
+    right.set(xlabel="learning rate", title="STDP (dotted: demotions as applied)")
+    left.legend()
+    right.legend()
+    figure.savefig(path)
+
+
+def hebbian_areas(path: Path) -> None:
+    """Area under the ROC curve of every detector, three data sets, from the kept run."""
+    from matplotlib.figure import Figure
+
+    sets = _kept(path, "spiking.hebbian")["novelty"]
+    figure = Figure((7, 4.6), layout="constrained")
+    order = [row["detector"] for row in sets["mnist"]][::-1]
+    axes = figure.add_subplot()
+    for name, marker in zip(sets, "os^", strict=True):
+        found = {row["detector"]: row["area"] for row in sets[name]}
+        axes.plot([found[each] for each in order], range(len(order)), marker, label=name)
+    axes.set(yticks=range(len(order)), xlabel="area under the ROC curve, mean of 5 splits")
+    axes.set_yticklabels(order, fontsize=7)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path)
+
+
+def _kept(path: Path, name: str) -> dict:
+    """What the kept full run of a recipe has left for its figures."""
+    return json.loads((path.parent.parent / "results" / f"{name}.full.json").read_text())["kept"]
+
+
 def robust_heads(path: Path) -> None:
     """Accuracy of every group under a plain and a worst-group head, same training rows."""
     from matplotlib.figure import Figure
@@ -242,6 +289,8 @@ def draw_all(folder: Path) -> None:
         cohort_stream,
         hebbian_monitor,
         hebbian_novelty,
+        hebbian_residuals,
+        hebbian_areas,
         optim_curves,
         robust_heads,
         spiking_memory,

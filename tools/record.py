@@ -41,7 +41,7 @@ def keep_run(folder: Path) -> Path:
 
 def keep_benchmark(name: str) -> Path:
     """Run a benchmark and keep its rows."""
-    from septet.recipes._run import environment
+    from septet._core.runs import environment
 
     command = [str(PYTHON), "-m", "septet.cli", "bench", name, "--json"]
     done = subprocess.run(command, text=True, stdout=subprocess.PIPE, check=True)

@@ -13,7 +13,7 @@ Examples
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _SUBPACKAGES = ("audio", "cohort", "data", "optim", "robust", "speech", "spiking")
 

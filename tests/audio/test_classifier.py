@@ -80,6 +80,22 @@ def test_every_branch_can_learn_twenty_clips_by_heart():
         assert (classifier.predict(clips, head=head) == labels).all(), head
 
 
+def test_the_joint_classifier_is_linear_in_the_embeddings_of_a_clip(fitted):
+    clips, _, _ = toy(9, seed=5)
+    features = fitted.transform(clips)
+    joint = fitted.net_.heads["joint"]
+    logits = torch.from_numpy(features) @ joint.weight.double().T + joint.bias.double()
+    expected = fitted.predict_proba(clips, head="joint")
+    np.testing.assert_allclose(logits.softmax(1).detach().numpy(), expected, atol=1e-5)
+
+
+def test_the_embedding_of_a_long_clip_is_the_mean_of_its_segments(fitted):
+    (first, second), _, _ = toy(2, seed=6)
+    whole = fitted.transform([np.concatenate([first, second])])
+    parts = fitted.transform([first, second])
+    np.testing.assert_allclose(whole[0], parts.mean(axis=0), atol=1e-5)
+
+
 def test_the_same_seed_gives_the_same_network_and_another_another():
     first, again, other = (
         quick(random_state=seed, dropout=0.2).fit(*toy(24)) for seed in (3, 3, 4)

@@ -299,7 +299,7 @@ def test_the_history_is_a_data_frame_with_a_row_for_each_point_and_branch(backen
 def test_the_weights_are_drawn_as_a_stack():
     policy = OGRPolicy(["a", "b", "c"], warmup=0)
     weights_along(policy)
-    axes = policy.curves.plot()
+    axes = policy.curves.plot().axes[0]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b", "c"]
     assert axes.get_ylim() == (0, 1)
 

@@ -1,12 +1,13 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from septet import cli
+from septet import cli, recipes
 
 
 @pytest.fixture
@@ -32,6 +33,25 @@ def test_every_verb_explains_itself(capsys):
             words = [verb] if group == "house" else [group, verb]
             assert cli.main([*words, "--help"]) == cli.OK, words
             assert "usage: septet " + " ".join(words) in capsys.readouterr().out
+
+
+def test_help_names_what_goes_where(capsys):
+    assert cli.main(["robust", "compare", "--help"]) == cli.OK
+    assert "[-h] FIRST SECOND ROWS" in capsys.readouterr().out
+    assert cli.main(["audio", "predict", "--help"]) == cli.OK
+    assert "[-h] MODEL [FILES ...]" in capsys.readouterr().out
+    assert cli.main(["speech", "bench", "--help"]) == cli.OK
+    assert "[-h] [FOLDER]" in capsys.readouterr().out
+    assert cli.main(["robust", "compare", "one"]) == cli.USAGE
+    assert "SECOND" in capsys.readouterr().err
+
+
+def test_the_commands_to_begin_with_exist():
+    for name in recipes.names():
+        program, *words = shlex.split(recipes.load(name).command)
+        verbs = [*cli.commands("house"), *(f"{g} {v}" for g in cli.GROUPS for v in cli.commands(g))]
+        assert program == "septet"
+        assert any(" ".join(words).startswith(verb) for verb in verbs), words
 
 
 def test_a_wrong_word_is_a_usage_error_with_a_suggestion(capsys):

@@ -56,6 +56,7 @@ def test_bad_tables_and_models_are_named(tables, tmp_path, capsys):
     (tmp_path / "negative.csv").write_text("a,b\n1,2\n3,-1\n")
     assert run("novelty", "fit", "negative.csv", "m.safetensors") == cli.USAGE
     assert "X[1, 1] = -1" in capsys.readouterr().err
+    assert run("novelty", "fit", "negative.csv", "s.safetensors", "--neurons", "1", "--signed") == 0
     assert run("novelty", "score", "none.safetensors", "new.csv") == cli.DATA
     assert not (tmp_path / "m.safetensors").exists()
 

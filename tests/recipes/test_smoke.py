@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from crash.kill_recipe import untimed
 
 from septet import data
 from septet.recipes import load, names, reproduce
@@ -24,13 +25,6 @@ def test_the_smoke_scale_runs_and_is_reproducible(name, tmp_path):
     for name in ("config.toml", "environment.json", "history.jsonl", "exhibits/exhibits.json"):
         assert (folders[0] / name).exists()
     assert write_report(folders[0]).stat().st_size > 1000
-
-
-def untimed(value):
-    """A result without what a clock has measured: keys that speak of seconds, and their rows."""
-    if isinstance(value, dict):
-        return {k: untimed(v) for k, v in value.items() if "seconds" not in k and k != "rows"}
-    return [untimed(item) for item in value] if isinstance(value, list) else value
 
 
 @pytest.mark.parametrize("name", names())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from septet._core.errors import CheckpointError
 from septet.speech import (
     Mixtures,
     NetworkConfig,
@@ -253,3 +254,36 @@ def test_an_opened_mask_lets_more_through():
     assert opened(x).square().mean() > net(x).square().mean()
     key = "nets.0.up.2.bias"
     torch.testing.assert_close(opened.state_dict()[key], net.state_dict()[key] + 1)
+
+
+def test_any_torch_optimizer_can_train_both_networks_at_rates_of_its_own():
+    made = []
+
+    def make(module):
+        groups = [
+            {"params": [p for p in module.parameters() if p.ndim > 1], "lr": 1e-5},
+            {"params": [p for p in module.parameters() if p.ndim <= 1], "lr": 1e-6},
+        ]
+        made.append(torch.optim.SGD(groups, momentum=0.9))
+        return made[-1]
+
+    training = replace(TRAINING, schedule="cosine", lr=7.0)
+    trainer, _ = train_enhancer(NETWORK, training, windows(), optimizer=make)
+    assert [trainer.optimizer, trainer.judge_optimizer] == made
+    assert all(len(each.state) for each in made)
+    named = Trainer(NETWORK, replace(training, optimizer="adam"), windows())
+    named.step(0)
+    trainer.step(0)
+    factor = named.optimizer.param_groups[0]["lr"] / 7.0
+    rates = [group["lr"] for group in trainer.optimizer.param_groups]
+    assert rates == pytest.approx([1e-5 * factor, 1e-6 * factor])
+
+
+def test_a_run_is_not_resumed_with_another_optimizer(tmp_path):
+    def make(module):
+        return torch.optim.SGD(module.parameters(), 1e-5)
+
+    train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path, optimizer=make)
+    train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path, optimizer=make)
+    with pytest.raises(CheckpointError, match="optimizer = 'SGD'; now it is None"):
+        train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path)

@@ -5,12 +5,12 @@ class SeptetError(Exception):
     """Base of all errors that are Septet's own."""
 
 
-class CheckpointError(SeptetError):
-    """A checkpoint is damaged, incomplete, of another version or does not fit."""
-
-
 class DataError(SeptetError):
     """A data set or input file is missing, damaged or not what it claims to be."""
+
+
+class CheckpointError(DataError):
+    """A checkpoint is damaged, incomplete, of another version or does not fit."""
 
 
 class InfeasibleError(SeptetError):

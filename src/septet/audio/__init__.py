@@ -58,6 +58,7 @@ from septet.audio._subnets import (  # noqa: E402
     TimeConvolutions,
     WaveEncoder,
 )
+from septet.audio._training import save_views, train_on_folder  # noqa: E402
 from septet.audio._trust import Decision  # noqa: E402
 from septet.audio._waveform import Waveform  # noqa: E402
 
@@ -116,7 +117,9 @@ __all__ = [
     "named_policy",
     "normalize_weights",
     "optimal_blend",
+    "save_views",
     "squared_ogr",
+    "train_on_folder",
     "train_runs",
     "write_features",
 ]

@@ -22,7 +22,7 @@ from septet.audio._fit import (
     Problem,
     Schedule,
     branch_outputs,
-    clip_log_probabilities,
+    clip_means,
 )
 from septet.audio._material import Material, gather
 from septet.audio._named import named_policy
@@ -296,9 +296,25 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
         result = {}
         for name, part in logits.items():
             logs = part.double().log_softmax(dim=1).numpy()
-            mean = np.exp(clip_log_probabilities(logs, clips.owner))
+            mean = np.exp(clip_means(logs, clips.owner))
             result[name] = mean / mean.sum(axis=1, keepdims=True)
         return result | {"ensemble": np.mean(list(result.values()), axis=0)}
+
+    def transform(self, X: Sequence[Any] | NDArray[Any]) -> NDArray[np.float64]:
+        """Return what the joint classifier sees of each clip, for use by another classifier.
+
+        Parameters
+        ----------
+        X : sequence of paths or arrays, or ndarray of shape (n_clips, n_samples)
+            Clips.
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_features), float64
+            The embeddings of all views side by side, averaged over the segments of a clip.
+        """
+        clips, _, embeddings = self._logits(X)
+        return clip_means(torch.cat([*embeddings.values()], dim=1).numpy(), clips.owner)
 
     def explain(self, X: Sequence[Any] | NDArray[Any]) -> list[Decision]:
         """Return label, confidence and what each view contributed, for each clip."""

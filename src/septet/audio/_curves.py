@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from septet._core import checks
 from septet._core.errors import CheckpointError
-from septet._core.extras import needs
+from septet._core.pictures import axes_or_new, figure_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 class BranchCurves:
@@ -105,21 +106,19 @@ class BranchCurves:
 
         return narwhals.from_dict(self.to_dict(), backend=backend).to_native()  # type: ignore[arg-type]
 
-    def plot(self, axes: Axes | None = None) -> Axes:
-        """Draw the weights as a stack over the steps; return the matplotlib axes.
+    def plot(self, ax: Axes | None = None) -> Figure:
+        """Draw the weights as a stack over the steps; return the matplotlib figure.
 
         Raises
         ------
         MissingExtraError
             If matplotlib is not installed.
         """
-        if axes is None:
-            figure = needs("matplotlib.figure", extra="report", purpose="plotting weights").Figure()
-            axes = figure.subplots()
-        axes.stackplot(self.steps, self.weights.T, labels=self.branches)
-        axes.set(xlabel="step", ylabel="weight", ylim=(0, 1), xlim=(self.steps[0], self.steps[-1]))
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-        return axes
+        ax = axes_or_new(ax, (6.4, 4.8))
+        ax.stackplot(self.steps, self.weights.T, labels=self.branches)
+        ax.set(xlabel="step", ylabel="weight", ylim=(0, 1), xlim=(self.steps[0], self.steps[-1]))
+        ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+        return figure_of(ax)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as lists and arrays."""

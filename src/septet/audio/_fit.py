@@ -217,7 +217,7 @@ class Fitting:
         table = np.array([float(loss) for loss in losses.values()])
         owner = self.problem.owner[indices]
         clips, first = np.unique(owner, return_index=True)
-        decided = clip_log_probabilities(logits[JOINT].log_softmax(1).numpy(), owner).argmax(1)
+        decided = clip_means(logits[JOINT].log_softmax(1).numpy(), owner).argmax(1)
         return table, balanced_accuracy(targets.numpy()[first], decided) if len(clips) else 0.0
 
     def _loss(self, net: MultiViewNet, weights: NDArray[np.float64], i: int) -> Tensor:
@@ -338,13 +338,11 @@ def _joined(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([part[name].float().cpu() for part in parts]) for name in parts[0]}
 
 
-def clip_log_probabilities(
-    logs: NDArray[np.floating], owner: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the mean log-probability over the segments of each clip, clips ascending."""
+def clip_means(values: NDArray[np.floating], owner: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean of rows of values over the segments of each clip, clips ascending."""
     clips, place = np.unique(owner, return_inverse=True)
-    total = np.zeros((len(clips), logs.shape[1]))
-    np.add.at(total, place, logs)
+    total = np.zeros((len(clips), values.shape[1]))
+    np.add.at(total, place, values)
     return total / np.bincount(place)[:, None]
 
 

@@ -9,9 +9,11 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
-from inspect import signature
+from inspect import Parameter, signature
+from typing import Annotated, Any, get_origin
 
 import septet
 from septet._core.errors import DataError, SeptetError
@@ -46,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted: the same command goes on from here.", file=sys.stderr)
         return INTERRUPTED
-    except (SeptetError, ValueError, TypeError, OSError) as error:
+    except (SeptetError, ValueError, TypeError, OverflowError, OSError) as error:
         if os.environ.get("SEPTET_DEBUG"):
             raise
         print(f"septet: {error}", file=sys.stderr)
@@ -92,13 +94,40 @@ def _call(prog: str, function: Command, rest: list[str]) -> int:
         if list(signature(function).parameters) == ["words"]:  # it parses for itself
             return function(rest)
         return tyro.cli(
-            function,
+            _with_names(function),
             prog=prog,
             args=rest,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
         )
     except SystemExit as stop:  # how the parser ends: 0 after --help, 2 after a wrong word
         return stop.code if isinstance(stop.code, int) else USAGE
+
+
+def _with_names(function: Command) -> Command:
+    """Return the function with positional arguments that help shows by name, not by type."""
+    import tyro
+
+    mark = tyro.conf.Positional[int].__metadata__[0]  # pyrefly: ignore[missing-attribute]
+    parameters = signature(function).parameters
+
+    def shown(name: str, hint: Any) -> Any:
+        if mark not in getattr(hint, "__metadata__", ()):
+            return hint
+        word = name.upper()
+        if get_origin(hint.__origin__) is tuple:
+            word = f"[{word} ...]"
+        elif parameters[name].default is not Parameter.empty:
+            word = f"[{word}]"
+        return Annotated[hint, tyro.conf.arg(metavar=word)]
+
+    @wraps(function)
+    def named(*args: Any, **options: Any) -> int:
+        return function(*args, **options)
+
+    del named.__wrapped__  # pyrefly: ignore[missing-attribute]  # or the parser looks through it
+    named.__annotations__ = {k: shown(k, v) for k, v in function.__annotations__.items()}
+    named.__signature__ = signature(function)  # pyrefly: ignore[missing-attribute]
+    return named
 
 
 def _unknown(prog: str, word: str, known: list[str]) -> int:

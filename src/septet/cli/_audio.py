@@ -158,31 +158,26 @@ def train(
     as_json
         Print JSON.
     """
-    from septet.recipes.audio import _page
+    from septet.audio import MultiViewClassifier, train_on_folder
 
+    classifier = MultiViewClassifier(
+        sample_rate,
+        seconds=seconds,
+        views=views,
+        size=size,
+        policy=policy,
+        head=head,
+        steps=steps,
+        device=device,
+        random_state=seed,
+        on_error="skip" if skip_bad else "raise",
+        min_seconds=min_seconds,
+        allow_missing=allow_missing,
+        group_check=group_check,
+    )
     with _console.progress("train") as say:
-        result = _page.train(
-            source,
-            model,
-            kind=kind,
-            fold=fold,
-            settings={
-                "sample_rate": sample_rate,
-                "seconds": seconds,
-                "views": views,
-                "size": size,
-                "policy": policy,
-                "head": head,
-                "steps": steps,
-                "device": device,
-                "random_state": seed,
-                "on_error": "skip" if skip_bad else "raise",
-                "min_seconds": min_seconds,
-                "allow_missing": allow_missing,
-                "group_check": group_check,
-            },
-            fresh=fresh,
-            say=say,
+        result = train_on_folder(
+            classifier, source, model, kind=kind, fold=fold, fresh=fresh, progress=say
         )
     _write_report(model)
     _console.result(result, as_json=as_json)
@@ -258,8 +253,7 @@ def predict(
         Print JSON, with what every view contributed and what every head decides.
     """
     from septet._core.errors import DataError
-    from septet.audio import MultiViewClassifier
-    from septet.recipes.audio import _page
+    from septet.audio import MultiViewClassifier, save_views
 
     if not files:
         raise ValueError("name one audio file at least.")
@@ -283,7 +277,7 @@ def predict(
         rows.append(row)
     _console.table(rows, as_json=as_json)
     if picture is not None and rows:
-        _page.save_picture(classifier, rows[0]["file"], picture)
+        save_views(classifier, rows[0]["file"], picture)
     return 3 if bad else 0
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from septet._core.pictures import save_figure
 from septet.cli import _console
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -87,7 +88,7 @@ def pick(
         if output is not None:
             cohort.write_frame(chosen.frame, output)
         if plot is not None:
-            cohort.plot_probabilities(frame[score].to_numpy(), k).savefig(plot)
+            save_figure(cohort.plot_probabilities(frame[score].to_numpy(), k), plot)
     if certificate is not None:
         chosen.certificate.save(certificate)
     if as_json:
@@ -211,7 +212,7 @@ def audit(
         frame, k, id=id, score=score, p=p, objective=objective, group=group, outcome=outcome
     )
     if plot is not None:
-        cohort.plot_probabilities(frame[score].to_numpy(), report.k).savefig(plot)
+        save_figure(cohort.plot_probabilities(frame[score].to_numpy(), report.k), plot)
     _console.result(report.to_dict() if as_json else report, as_json=as_json)
     return 0 if report.fair else 1
 

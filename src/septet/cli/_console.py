@@ -30,13 +30,17 @@ def table(rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, title: st
     from rich.console import Console
     from rich.table import Table
 
+    class Output(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # for `main`, which ends quietly; here it would be an exit with 1
+
     drawn = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
     for name in rows[0]:
         numeric = all(isinstance(row[name], int | float) for row in rows)
         drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(row[name]) for name in rows[0]))
-    console = Console(highlight=False, markup=False)
+    console = Output(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, 160)
     console.print(drawn)

@@ -1,4 +1,4 @@
-"""Commands of the house: list, doctor, reproduce, report, bench."""
+"""Commands of the house: list, doctor, reproduce, report, bench, demo."""
 
 import dataclasses
 import importlib.metadata
@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 import septet
+from septet._core import checks
 from septet.cli import _console
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -29,6 +30,7 @@ EXTRAS = {
     "transformers": "hf",
     "accelerate": "hf",
     "dask": "cluster",
+    "gradio": "demo",
 }
 
 
@@ -55,7 +57,7 @@ def list_(*, as_json: Json = False) -> int:
 def doctor(*, as_json: Json = False) -> int:
     """Say what is installed, which extras are missing and where data and runs are kept."""
     from septet import data
-    from septet.recipes._run import environment
+    from septet._core.runs import environment
 
     facts: dict[str, Any] = {"septet": septet.__version__}
     here = environment()
@@ -78,7 +80,7 @@ class Reproduce:
     Further options are the recipe's own settings: `septet reproduce NAME --settings` lists them.
     """
 
-    recipe: tyro.conf.Positional[str]
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="RECIPE")]
     """A name from `septet list`, or `all`."""
     scale: Literal["smoke", "laptop", "full", "paper"] = "laptop"
     """smoke decides nothing; laptop takes at most 90 s a recipe; full has all seeds, baselines."""
@@ -164,12 +166,38 @@ def bench(name: tyro.conf.Positional[str], /, *, as_json: Json = False) -> int:
     return 0
 
 
+def demo(*, port: int | None = None, no_browser: bool = False, as_json: Json = False) -> int:
+    """Open a local web page with four of the methods to try; Ctrl-C ends it.
+
+    Parameters
+    ----------
+    port
+        Port on 127.0.0.1; the first free one from 7860 on if none is given.
+    no_browser
+        Only print the address.
+    as_json
+        Print the address as JSON.
+    """
+    from septet.demo import serve
+
+    def ready(address: str) -> None:
+        if as_json:
+            _console.result({"address": address}, as_json=True)
+        else:
+            print(address)
+        sys.stdout.flush()
+
+    serve(port=port, open_browser=not no_browser, ready=ready)
+    return 0
+
+
 COMMANDS = {
     "list": list_,
     "doctor": doctor,
     "reproduce": reproduce,
     "report": report,
     "bench": bench,
+    "demo": demo,
 }
 
 
@@ -177,9 +205,24 @@ def _config(recipe: Any, options: Reproduce, words: list[str]) -> Any:
     """Settings of the scale, changed by the number of seeds and by the words left over."""
     config = recipe.config(options.scale)
     if options.seeds is not None:
+        checks.integer("seeds", options.seeds, low=1, high=100_000)
         config = dataclasses.replace(config, seeds=tuple(range(options.seeds)))
     prog = f"septet reproduce {recipe.name}"
-    return tyro.cli(type(config), prog=prog, args=words, default=config)
+    config = tyro.cli(type(config), prog=prog, args=words, default=config)
+    _refuse_endless(config)
+    return config
+
+
+def _refuse_endless(value: Any, name: str = "settings") -> None:
+    """Refuse NaN and infinities, which no result can hold."""
+    if isinstance(value, float):
+        checks.number(name, value)
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            _refuse_endless(getattr(value, field.name), field.name)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_endless(item, name)
 
 
 def _fetch(wanted: tuple[str, ...], say: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from septet._core.pictures import save_figure
 from septet.cli import _console
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -161,7 +162,7 @@ def audit(
 
     report = robust.audit_file(model, rows, confidence=confidence)
     if plot is not None:
-        report.plot().savefig(plot)
+        save_figure(report.plot(), plot)
     print(report.to_json() if as_json else report)
     return 0
 

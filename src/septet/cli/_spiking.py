@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from septet._core.pictures import new_figure, save_figure
 from septet.cli import _console, _spiking_hebbian
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -50,7 +51,7 @@ def simulate(
     if plot is not None:
         if not 0 <= pattern < len(given):
             raise ValueError(f"pattern must be from 0 to {len(given) - 1}; got {pattern}.")
-        _save(_picture(lif, given, weights[0], fired, pattern, None), plot)
+        save_figure(_picture(lif, given, weights[0], fired, pattern, None), plot)
     seconds = given.duration / 1000
     facts = {
         "patterns": len(given),
@@ -141,7 +142,7 @@ def memorize(
             raise ValueError(f"pattern must be from 0 to {len(given) - 1}; got {pattern}.")
         fired = learner.predict(given)
         desired = wanted.trains(pattern)[0]
-        _save(_picture(lif, given, learner.coef_[0], fired, pattern, desired), plot)
+        save_figure(_picture(lif, given, learner.coef_[0], fired, pattern, desired), plot)
     report = learner.report_
     _console.result(
         {
@@ -216,7 +217,7 @@ def capacity(
                 )
             )
     if plot is not None:
-        _save(spiking.plot_capacity(curves), plot)
+        save_figure(spiking.plot_capacity(curves), plot)
     rows = [
         {
             "spikes a pattern": curve.n_spikes,
@@ -265,14 +266,16 @@ def classify(
     as_json
         Print JSON.
     """
+    from septet.data import read_numbers
     from septet.recipes.spiking_lcl import _classification as classification
 
     if splits < 1:
         raise ValueError(f"splits must be at least 1; got {splits}.")
     path = Path(data)
     if path.suffix == ".csv":
-        X, y = _table(path, label)
-        images = False
+        table = read_numbers(path, label=label)
+        assert table.labels is not None  # their column was named
+        X, y, images = table.values, table.labels, False
     else:
         X, y, images = classification.load(data)
     if hidden and not images:
@@ -304,34 +307,6 @@ COMMANDS = {
 }
 
 
-def _table(path: Path, label: str) -> tuple[Any, Any]:
-    """Numbers and labels of a CSV file; what is no number is named by line and column."""
-    import csv
-
-    import numpy as np
-
-    from septet._core.errors import DataError
-
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = list(reader.fieldnames or ())
-        if label not in columns:
-            raise DataError(f"{path} has no column {label!r}; its columns are {columns}.")
-        features = [name for name in columns if name != label]
-        rows, labels = [], []
-        for row in reader:
-            labels.append(row[label])
-            for name in features:
-                try:
-                    rows.append(float(row[name]))
-                except (TypeError, ValueError):
-                    line = reader.line_num
-                    raise DataError(
-                        f"{path}, line {line}: {name} is no number: {row[name]!r}."
-                    ) from None
-    return np.array(rows).reshape(len(labels), len(features)), np.array(labels)
-
-
 def _proof(certificate: Any) -> list[dict[str, Any]]:
     """Requirements that contradict each other, with their multipliers."""
     return [
@@ -349,10 +324,8 @@ def _proof(certificate: Any) -> list[dict[str, Any]]:
 def _picture(lif: Any, given: Any, weights: Any, fired: Any, pattern: int, desired: Any) -> Any:
     """Inputs, potential of one neuron and spikes of the layer, one above the other."""
     from septet import spiking
-    from septet._core.extras import needs
 
-    figures = needs("matplotlib.figure", extra="report", purpose="drawing spikes")
-    figure = figures.Figure((7.0, 7.5), layout="constrained")
+    figure = new_figure((7.0, 7.5))
     upper, middle, lower = figure.subplots(3, height_ratios=(3, 3, 1), sharex=True)
     spiking.plot_raster(given, pattern, ax=upper, label="input")
     spiking.plot_potential(lif, given, weights, pattern=pattern, targets=desired, ax=middle)
@@ -360,14 +333,3 @@ def _picture(lif: Any, given: Any, weights: Any, fired: Any, pattern: int, desir
     upper.set(xlabel="")
     middle.set(xlabel="")
     return figure
-
-
-def _save(figure: Any, path: Path) -> None:
-    """Write a figure whole or not at all; the suffix says in which format."""
-    from septet._core.files import replacing
-
-    known = figure.canvas.get_supported_filetypes()
-    if (kind := path.suffix.lstrip(".")) not in known:
-        raise ValueError(f"a plot must end in one of {', '.join(sorted(known))}; got {path}.")
-    with replacing(path) as file:
-        figure.savefig(file, format=kind)

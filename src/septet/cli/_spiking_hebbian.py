@@ -1,11 +1,12 @@
 """Commands for Hebbian neurons: novelty fit and score, monitor events."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from septet import cli
+from septet._core.pictures import save_figure
 from septet.cli import _console
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
@@ -20,6 +21,7 @@ def novelty_fit(
     measure: str = "chi2",
     epochs: int = 3,
     contamination: float = 0.1,
+    signed: bool = False,
     seed: int = 0,
     more: bool = False,
     as_json: Json = False,
@@ -29,7 +31,7 @@ def novelty_fit(
     Parameters
     ----------
     data
-        CSV file with a header, numbers of at least 0 only; a row a sample.
+        CSV file with a header, numbers only; a row a sample.
     model
         Where the detector goes (.safetensors).
     neurons
@@ -40,6 +42,8 @@ def novelty_fit(
         Passes over the data.
     contamination
         Share of the training samples that is to be called novel.
+    signed
+        Take numbers below 0 too: every feature gets an ON and an OFF input.
     seed
         Seed of all randomness.
     more
@@ -47,14 +51,20 @@ def novelty_fit(
     as_json
         Print JSON.
     """
+    from septet.data import read_numbers
     from septet.spiking import SpikingNoveltyDetector
 
-    X, _ = _numbers(data)
+    X = read_numbers(data).values
     if more:
         detector = SpikingNoveltyDetector.load(model).partial_fit(X)
     else:
         detector = SpikingNoveltyDetector(
-            neurons, measure=measure, epochs=epochs, contamination=contamination, random_state=seed
+            neurons,
+            measure=measure,
+            epochs=epochs,
+            contamination=contamination,
+            signed=signed,
+            random_state=seed,
         ).fit(X)
     detector.save(model)
     _console.result(
@@ -93,13 +103,14 @@ def novelty_score(
     as_json
         Print JSON.
     """
+    from septet.data import read_numbers
     from septet.spiking import SpikingNoveltyDetector
 
     detector = SpikingNoveltyDetector.load(model)
     detector.set_params(n_jobs=jobs)
-    X, names = _numbers(data)
-    decision = detector.decision_function(X)
-    residuals = detector.residuals(X)
+    table = read_numbers(data)
+    decision = detector.decision_function(table.values)
+    residuals = detector.residuals(table.values)
     rows = []
     for i, value in enumerate(decision):
         worst = abs(residuals[i]).argsort()[::-1][:features]
@@ -108,7 +119,7 @@ def novelty_score(
                 "row": i,
                 "decision": float(value),
                 "novel": bool(value < 0),
-                "features": [f"{names[j]} {residuals[i, j]:+.3g}" for j in worst],
+                "features": [f"{table.columns[j]} {residuals[i, j]:+.3g}" for j in worst],
             }
         )
     _console.table(rows, as_json=as_json)
@@ -180,9 +191,7 @@ def monitor_events(
         if layer.learn(given, carry=True, monitor=monitor).converged:
             break
     if plot is not None:
-        from septet.cli._spiking import _save
-
-        _save(monitor.plot(), plot)
+        save_figure(monitor.plot(), plot)
     rows = [
         {
             "neuron": w.neuron,
@@ -225,32 +234,3 @@ def _nested(group: str, verbs: dict[str, cli.Command], words: list[str]) -> int:
     if words[0] not in verbs:
         return cli._unknown(prog, words[0], list(verbs))
     return cli._call(f"{prog} {words[0]}", verbs[words[0]], words[1:])
-
-
-def _numbers(path: Path) -> tuple[Any, list[str]]:
-    """Numbers and column names of a CSV file; what is no number is named by line and column."""
-    import csv
-
-    import numpy as np
-
-    from septet._core.errors import DataError
-
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        names = next(reader, [])
-        rows = []
-        for row in reader:
-            if len(row) != len(names):
-                raise DataError(
-                    f"{path}, line {reader.line_num}: {len(row)} cells; the header has "
-                    f"{len(names)}."
-                )
-            for name, cell in zip(names, row, strict=True):
-                try:
-                    float(cell)
-                except ValueError:
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: {name} is no number: {cell!r}."
-                    ) from None
-            rows.append([float(cell) for cell in row])
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(names)), names

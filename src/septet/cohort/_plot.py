@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from septet._core.extras import needs
+from septet._core.pictures import axes_or_new, figure_of
 from septet.cohort import _baselines
 from septet.cohort._scores import check_scores, check_size
 from septet.cohort._selection import selection_probabilities
@@ -50,9 +50,7 @@ def plot_probabilities(
     """
     s = check_scores(scores)
     k = check_size(k, s.size)
-    pictures = needs("matplotlib.figure", extra="report", purpose="plotting probabilities")
-    if ax is None:
-        ax = pictures.Figure((6, 4), layout="constrained").add_subplot()
+    ax = axes_or_new(ax, (6, 4))
     curves = {
         "best total score": np.asarray(selection_probabilities(s, k, allow_zero_score=True)),
         "best ratio": np.asarray(
@@ -73,5 +71,4 @@ def plot_probabilities(
         ax.plot(s[shown], p[shown], dashes, lw=width, marker=".", ms=3, label=name)
     ax.set(xlabel="score", ylabel=f"probability of one of {k} seats", ylim=(-0.03, 1.03))
     ax.legend()
-    figure: Figure = ax.get_figure(root=True)  # pyrefly: ignore[bad-assignment]
-    return figure
+    return figure_of(ax)

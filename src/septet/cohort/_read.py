@@ -158,5 +158,5 @@ def _known(path: Path, columns: list[str] | None, names: list[str]) -> None:
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES:
-        raise DataError(f"{path.name} must end in {' or '.join(_SUFFIXES)}.")
+        raise DataError(f"{path} must end in {' or '.join(_SUFFIXES)}.")
     return suffix

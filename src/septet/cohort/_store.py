@@ -122,8 +122,20 @@ class StoreLedger:
         return row and row[0]
 
     def note(self, key: str, value: str) -> None:
-        """Add a fact."""
-        self._sql.execute("INSERT INTO about VALUES (?, ?)", (key, value))
+        """Add a fact, or change it."""
+        self._sql.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, value))
+
+    def check(self) -> None:
+        """Look at the structure of the whole file.
+
+        Raises
+        ------
+        CheckpointError
+            If it is damaged.
+        """
+        found = self._sql.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if found != "ok":
+            raise CheckpointError(f"{self.path} is damaged: {found}.")
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -1,6 +1,8 @@
 """A stream at work: engine, coins and record kept in step, whatever happens in between."""
 
+import hashlib
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +69,7 @@ class StreamRun:
         self.phantoms: set[int] = set()
         self.closed = self._broken = False
         self._log, self._logged = terms.digest(), 0  # digest of the first so many events
+        self._head, self._headed = terms.digest(), 0  # the same of all events on disk
 
     @classmethod
     def resume(cls, ledger: StoreLedger) -> Self:
@@ -78,6 +81,14 @@ class StreamRun:
             If the record is damaged or the replay decides otherwise.
         """
         try:
+            return cls._resume(ledger)
+        except sqlite3.DatabaseError as error:
+            raise CheckpointError(f"{ledger.path} is damaged: {error}.") from None
+
+    @classmethod
+    def _resume(cls, ledger: StoreLedger) -> Self:
+        ledger.check()
+        try:
             terms = Terms.of(json.loads(ledger.about("terms") or "{}"))
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(f"{ledger.path} is damaged: {error}.") from None
@@ -88,9 +99,19 @@ class StreamRun:
             run._logged, state, position, run._log = kept
             run.engine.load(state)
             run.coins.seek(position)
+        run._check_head()
         for number, event in enumerate(ledger.log(run._logged), start=run._logged):
             run._replay(number, event)
         return run
+
+    def _check_head(self) -> None:
+        """Compare the record on disk with the digest that every change renewed."""
+        self._head, self._headed = self._digest(), self.ledger.events
+        if self._headed and self.ledger.about("head") != self._sealed_head():
+            raise CheckpointError("the stream's record was changed after it was written.")
+
+    def _sealed_head(self) -> str:
+        return hashlib.sha256(self._head + self.seed.encode()).hexdigest()
 
     def _replay(self, number: int, event: Event) -> None:
         """Do once more what an event did, and compare with what was told."""
@@ -264,13 +285,13 @@ class StreamRun:
         self._broken = True  # an exception on the way leaves it so
         with self.ledger.writing():
             yield
-            if (
-                isinstance(self.ledger, StoreLedger)
-                and self.ledger.events - self._logged >= _SNAPSHOT
-            ):
-                self._log = chain(self._log, self.ledger.lines(self._logged))
-                self._logged = self.ledger.events
-                self.ledger.keep(self.engine.state(), self.coins.position, self._log)
+            if isinstance(self.ledger, StoreLedger):
+                self._head = chain(self._head, self.ledger.lines(self._headed))
+                self._headed = self.ledger.events
+                self.ledger.note("head", self._sealed_head())
+                if self._headed - self._logged >= _SNAPSHOT:
+                    self._log, self._logged = self._head, self._headed
+                    self.ledger.keep(self.engine.state(), self.coins.position, self._log)
         self._broken = False
 
 

@@ -23,6 +23,7 @@ from septet.data._containers import (
 )
 from septet.data._fetch import fetch
 from septet.data._load import load
+from septet.data._numbers import Numbers, read_numbers
 from septet.data._registry import DataSet, Member, Package, describe, names
 from septet.data._store import (
     Provenance,
@@ -40,6 +41,7 @@ __all__ = [
     "Files",
     "Images",
     "Member",
+    "Numbers",
     "Package",
     "Pictures",
     "Provenance",
@@ -56,5 +58,6 @@ __all__ = [
     "load",
     "locate",
     "names",
+    "read_numbers",
     "verify",
 ]

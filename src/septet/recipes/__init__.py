@@ -15,8 +15,8 @@ A recipe folder holds
     What is run and how to read it.
 """
 
+from septet._core.exhibits import Audio, Exhibit, Figure, Table
 from septet.recipes._claims import Claim, Measure, Row, Verdict, measured
-from septet.recipes._exhibits import Audio, Exhibit, Figure, Table
 from septet.recipes._recipe import SCALES, Recipe, Scale, load, names
 from septet.recipes._run import Outcome, Run, reproduce
 

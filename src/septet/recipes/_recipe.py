@@ -40,7 +40,7 @@ class Recipe:
     title: str
     summary: str
     command: str
-    """A command of the method that shows something within a minute."""
+    """A command that shows within a minute what the method does."""
     scales: Mapping[str, Scale]
     claims: tuple[Claim, ...]
 

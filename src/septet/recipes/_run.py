@@ -6,32 +6,26 @@ is written last: where it stands, the run is finished.
 """
 
 import dataclasses
-import hashlib
 import json
-import os
-import platform
 import shutil
-import subprocess
 import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
-import septet
 from septet import data
-from septet._core.errors import SeptetError
+from septet._core.errors import CheckpointError, DataError, SeptetError
+from septet._core.exhibits import write_exhibits
 from septet._core.files import write_json, write_text
+from septet._core.runs import SCHEMA, environment, plain, source_digest
+from septet._core.seals import is_sealed, sealed
 from septet.recipes._claims import Measure, Row
-from septet.recipes._exhibits import write_exhibits
 from septet.recipes._recipe import Recipe
-
-SCHEMA = 1
-_VERSIONED = ("septet", "numpy", "scipy", "scikit-learn", "torch", "numba")
 
 
 @dataclass(frozen=True)
@@ -54,20 +48,36 @@ class Run:
 
         The result must be JSON; a resumed run reads it back instead of computing it again, and a
         first run gets the very value that a resumed one would read.
+
+        Raises
+        ------
+        CheckpointError
+            If the result that was kept is damaged.
         """
         path = self.checkpoint / f"{name}.json"
         if not path.exists():
             self.say(name)
             start = time.perf_counter()
-            write_json(path, function(*args))
+            write_json(path, sealed({"value": function(*args)}))
             self.record(stage=name, seconds=round(time.perf_counter() - start, 3))
-        return json.loads(path.read_text("utf-8"))
+        return _kept(path)
 
     def record(self, **entry: Any) -> None:
         """Append one line to the history."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
         with (self.folder / "history.jsonl").open("ab") as file:
             file.write(line.encode("utf-8"))
+
+
+def _kept(path: Path) -> Any:
+    """Return the result of a stage, once its digest was compared."""
+    try:
+        read = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        read = None
+    if not isinstance(read, dict) or not is_sealed(read) or set(read) != {"sha256", "value"}:
+        raise CheckpointError(f"{path} is damaged: remove it, and it is computed again.")
+    return read["value"]
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,8 @@ def reproduce(
     ------
     SeptetError
         If the folder holds a run with other settings and `fresh` is not set.
+    DataError
+        If the folder is damaged and `fresh` is not set.
     """
     folder = root / recipe.name / scale
     missing = [name for name in recipe.scale(scale).data if not data.available(name)]
@@ -128,19 +140,18 @@ def reproduce(
             "results": results,
         }
         write_json(finished, result)
-    read = json.loads(finished.read_text("utf-8"))
-    return Outcome(folder, tuple(Row(**row) for row in read["rows"]))
+    rows = _read(finished, lambda text: tuple(Row(**row) for row in json.loads(text)["rows"]))
+    return Outcome(folder, rows)
 
 
-def plain(value: Any) -> Any:
-    """Settings as TOML can hold them: nested dictionaries, lists, no None."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items() if item is not None}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    """Return what a file of a run folder holds."""
+    try:
+        return parse(path.read_text("utf-8"))
+    except (ValueError, KeyError, TypeError, RecursionError, FileNotFoundError) as error:
+        raise DataError(
+            f"{path} is damaged ({type(error).__name__}): add --fresh to start over."
+        ) from None
 
 
 def _open(
@@ -149,12 +160,14 @@ def _open(
     """Make the run folder, or check that the one there belongs to the same settings and code."""
     path = folder / "config.toml"
     if path.exists():
-        if tomllib.loads(path.read_text("utf-8")) != tomllib.loads(tomli_w.dumps(complete)):
+        facts = itemgetter("recipe", "scale", "settings")
+        there = _read(path, lambda text: facts(tomllib.loads(text)))
+        source = _read(folder / "environment.json", lambda text: json.loads(text)["source"])
+        if there != facts(tomllib.loads(tomli_w.dumps(complete))):
             raise SeptetError(
-                f"{folder} holds a run with other settings: add --fresh to replace it, "
+                f"{path} is of a run with other settings: add --fresh to replace it, "
                 "or --runs FOLDER to keep both."
             )
-        source = json.loads((folder / "environment.json").read_text("utf-8"))["source"]
         if source == source_digest():
             return
         aside = folder.with_name(f"{folder.name}-{source[:8]}")
@@ -162,59 +175,9 @@ def _open(
         folder.rename(aside)
         say(f"a run by other code was moved to {aside.name}")
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "environment.json", environment(data_sets))
+    digests = {name: data.digests(name) for name in data_sets}
+    write_json(folder / "environment.json", environment() | {"data": digests})
     write_text(path, tomli_w.dumps(complete))
-
-
-def environment(data_sets: Sequence[str] = ()) -> dict[str, Any]:
-    """Versions, threads, processor, state of the source and digests of the data."""
-    versions: dict[str, str | None] = {}
-    for name in _VERSIONED:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            versions[name] = None
-    return {
-        "python": platform.python_version(),
-        "versions": versions,
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
-        "source": source_digest(),
-        "git": _git(),
-        "data": {name: data.digests(name) for name in data_sets},
-    }
-
-
-def source_digest() -> str:
-    """Digest of the package's own source files: equal digests, equal code."""
-    digest = hashlib.sha256()
-    package = Path(septet.__file__).parent
-    for path in sorted(package.rglob("*")):
-        if path.suffix in {".py", ".toml"}:
-            digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text("utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _git() -> str | None:
-    root = Path(septet.__file__).parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S603 - fixed words
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _rows(recipe: Recipe, scale: str, results: Any, reason: str) -> list[Row]:

@@ -59,6 +59,8 @@ def _read(folder: Path) -> dict[str, Any]:
             f"{folder} holds no finished run: septet reproduce NAME makes one, "
             "and goes on where an interrupted one stopped."
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{folder} is damaged: {error}.") from None
     return {**result, "environment": environment}
 
 

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from septet._core import checks
-from septet._core.errors import DataError
+from septet._core.errors import CheckpointError, DataError
 from septet._core.extras import needs
 from septet._core.files import PathLike, replacing, write_json
+from septet._core.seals import is_sealed, sealed
 from septet.robust._fixed_head import LinearHead, full_rows
 from septet.robust._linear_head import LinearHeadBase
 
@@ -143,7 +143,7 @@ def save_head(
 
     Raises
     ------
-    TypeError
+    TypeError, ValueError
         If a fact cannot be JSON.
 
     Examples
@@ -164,10 +164,10 @@ def save_head(
         "classes": np.asarray(head.classes_).tolist(),
         "weights_sha256": hashlib.sha256(content).hexdigest(),
     }
-    json.dumps(facts, allow_nan=False)
+    whole = sealed(facts)
     with replacing(folder / _WEIGHTS) as file:
         file.write(content)
-    write_json(folder / _FACTS, facts)
+    write_json(folder / _FACTS, whole)
 
 
 def load_head(folder: PathLike) -> tuple[LinearHead, dict[str, Any]]:
@@ -182,27 +182,30 @@ def load_head(folder: PathLike) -> tuple[LinearHead, dict[str, Any]]:
 
     Raises
     ------
-    DataError
+    CheckpointError
         If the folder holds no head, or a damaged or newer one.
     """
     folder = Path(folder)
     try:
         facts = json.loads((folder / _FACTS).read_text("utf-8"))
         content = (folder / _WEIGHTS).read_bytes()
-    except (OSError, ValueError) as error:
-        raise DataError(f"{folder} holds no model: {error}.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder} holds no model: {error}.") from None
     if not isinstance(facts, dict) or facts.get("schema") != _SCHEMA:
-        raise DataError(f"{folder / _FACTS} describes no head.")
+        raise CheckpointError(f"{folder / _FACTS} describes no head.")
+    if not is_sealed(facts):
+        raise CheckpointError(f"{folder / _FACTS} is damaged: its digest does not fit its content.")
     if facts["version"] != _VERSION:
-        raise DataError(f"{folder} was saved by version {facts['version']}; this knows {_VERSION}.")
+        raise CheckpointError(
+            f"{folder} was saved by version {facts['version']}; this knows {_VERSION}."
+        )
     if hashlib.sha256(content).hexdigest() != facts["weights_sha256"]:
-        raise DataError(f"{folder / _WEIGHTS} is damaged: its digest is not the one of model.json.")
-    try:
-        arrays = load(content)
-        head = LinearHead(arrays["coef"], arrays["intercept"], np.asarray(facts["classes"])).fit()
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise DataError(f"{folder} is damaged: {error}.") from None
-    return head, facts
+        raise CheckpointError(
+            f"{folder / _WEIGHTS} is damaged: its digest is not the one of model.json."
+        )
+    arrays = load(content)
+    head = LinearHead(arrays["coef"], arrays["intercept"], np.asarray(facts["classes"])).fit()
+    return head, {key: value for key, value in facts.items() if key != "sha256"}
 
 
 def _read_npz(path: Path) -> dict[str, NDArray[Any]]:

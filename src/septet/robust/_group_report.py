@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from septet._core.extras import needs
+from septet._core.pictures import new_figure
 from septet.robust._groups import GroupKey
 
 Interval: TypeAlias = tuple[float, float]
@@ -211,8 +212,7 @@ class GroupReport:
         MissingExtraError
             If matplotlib is not installed.
         """
-        figures = needs("matplotlib.figure", extra="report", purpose="the plot of a report")
-        figure = figures.Figure(figsize=(7, 0.8 + 0.4 * len(self.groups)), layout="constrained")
+        figure = new_figure((7, 0.8 + 0.4 * len(self.groups)))
         axes = figure.subplots()
         for place, row in enumerate(reversed(self.groups)):
             axes.plot(row.family_interval, [place, place], color="0.75", linewidth=6)

@@ -114,7 +114,8 @@ def packaged_16k(*, n_test: int = 42, train: bool | Sequence[str] = True) -> Pac
         "fr": lambda: _announcer(files("asterisk-fr-g722")),
         "nl-man": lambda: _game(files("fillets-nl"), "v"),
     }
-    test = tuple(_pairs({k: list(read()) for k, read in test_speakers.items()}, held_out, n_test))
+    speech = {k: list(read()) for k, read in test_speakers.items()} if n_test else {}
+    test = tuple(_pairs(speech, held_out, n_test))
     voices: list[Voice] = []
     if train:
         parts: list[tuple[str, Callable[[], Iterator[NDArray[np.float32]]], float]] = [

@@ -10,11 +10,13 @@ from safetensors.torch import save
 
 from septet._core.errors import CheckpointError, DataError
 from septet._core.files import PathLike, replacing
+from septet._core.seals import content_digest
 from septet.speech._configuration import NetworkConfig
 from septet.speech._networks import SASEGANGenerator
 
 _FORMAT = "septet.speech.generator"
 _VERSION = 1
+_HEADER = {"format", "version", "network", "notes", "sha256"}
 
 
 def save_generator(
@@ -51,6 +53,7 @@ def save_generator(
         "network": json.dumps(network.to_dict(), sort_keys=True),
         "notes": json.dumps(notes or {}, sort_keys=True),
     }
+    header["sha256"] = _digest(header, tensors)
     with replacing(path) as file:
         file.write(save(tensors, metadata=header))
 
@@ -87,8 +90,16 @@ def load_generator(
         raise CheckpointError(f"{path} is no sound safetensors file: {error}.") from None
     if header.get("format") != _FORMAT:
         raise CheckpointError(f"{path} holds no speech generator of this library.")
-    if int(header.get("version", "0")) > _VERSION:
-        raise CheckpointError(f"{path} was written by a newer version: upgrade septet to load it.")
+    if (version := header.get("version")) != str(_VERSION):
+        raise CheckpointError(
+            f"{path} has version {version}; this installation reads {_VERSION}: upgrade septet to "
+            "load a newer one."
+        )
+    for name, value in tensors.items():
+        if value.dtype not in (torch.float16, torch.float32):
+            raise CheckpointError(f"{path}: {name} is {value.dtype}.")
+    if set(header) != _HEADER or _digest(header, tensors) != header["sha256"]:
+        raise CheckpointError(f"{path} is damaged: its digest does not fit its content.")
     network = NetworkConfig.from_dict(json.loads(header["network"]))
     if expected is not None and network != expected:
         raise CheckpointError(
@@ -108,4 +119,10 @@ def load_generator(
         if not bool(torch.isfinite(value).all()):
             raise CheckpointError(f"{path}: {name} holds NaN or infinity.")
     generator.load_state_dict({name: value.float() for name, value in tensors.items()})
-    return generator.eval(), network, json.loads(header.get("notes", "{}"))
+    return generator.eval(), network, json.loads(header["notes"])
+
+
+def _digest(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the header's other entries and of every tensor."""
+    text = json.dumps({name: header[name] for name in sorted(_HEADER - {"sha256"})})
+    return content_digest(text, {name: value.numpy() for name, value in tensors.items()})

@@ -29,6 +29,7 @@ from septet.training import (
 )
 
 _SOFTEST = 1e-4
+MakeOptimizer = Callable[[nn.Module], Optimizer]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,10 @@ class Trainer:
         Where.
     world : World, optional
         Processes that train together, each on batches of its own.
+    optimizer : callable, optional
+        ``optimizer(module)`` builds the optimizer of the generator, and that of the discriminator,
+        instead of the one that `training` names. Its own learning rates hold; a schedule scales
+        them.
 
     Attributes
     ----------
@@ -112,6 +117,7 @@ class Trainer:
         *,
         device: torch.device | str = "cpu",
         world: World | None = None,
+        optimizer: MakeOptimizer | None = None,
     ) -> None:
         if batches.window != network.window:
             raise ValueError(
@@ -120,8 +126,10 @@ class Trainer:
             )
         self.network, self.training, self.batches = network, training, batches
         self.device, self.world = torch.device(device), world or World()
+        self._make_optimizer = optimizer or self._named_optimizer
         self.generator = network.generator(derive_seed(training.seed, "generator")).to(device)
-        self.optimizer = self._optimizer(self.generator)
+        self.optimizer = self._make_optimizer(self.generator)
+        self._rates = [group["lr"] for group in self.optimizer.param_groups]
         self.discriminator: SEGANDiscriminator | None = None
         self.state: dict[str, Stateful] = {
             "generator": self.generator,
@@ -139,7 +147,7 @@ class Trainer:
     def _add_discriminator(self) -> None:
         judge = self.network.discriminator(derive_seed(self.training.seed, "discriminator"))
         self.discriminator = judge.to(self.device)
-        self.judge_optimizer = self._optimizer(self.discriminator)
+        self.judge_optimizer = self._make_optimizer(self.discriminator)
         self.state |= {
             "discriminator": self.discriminator,
             "discriminator_optimizer": self.judge_optimizer,
@@ -260,7 +268,7 @@ class Trainer:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
-    def _optimizer(self, module: nn.Module) -> Optimizer:
+    def _named_optimizer(self, module: nn.Module) -> Optimizer:
         if self.training.optimizer == "rmsprop":
             return TFRMSprop(module.parameters(), self.training.lr)
         return torch.optim.Adam(
@@ -270,8 +278,8 @@ class Trainer:
     def _set_rate(self, t: int) -> None:
         if self.training.schedule == "cosine":
             factor = warmup_cosine(t, steps=self.training.steps, warmup=0.01, floor=0.02)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.training.lr * factor
+            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * factor
 
     @torch.no_grad()
     def _move_average(self, t: int) -> None:
@@ -304,12 +312,13 @@ def train_enhancer(
     initial: nn.Module | None = None,
     device: torch.device | str = "cpu",
     world: World | None = None,
+    optimizer: MakeOptimizer | None = None,
 ) -> tuple[Trainer, list[dict[str, Any]]]:
     """Train a network, going on from the checkpoint in `folder` if there is one.
 
     Parameters
     ----------
-    network, training, batches, device, world
+    network, training, batches, device, world, optimizer
         See `Trainer`.
     folder, checkpoint_every, evaluate_every, log_every, fresh, progress
         See `septet.training.train`.
@@ -346,7 +355,7 @@ def train_enhancer(
     >>> sorted(history[-1])
     ['adversarial', 'discriminator', 'l1', 'loss', 'seconds', 'step']
     """
-    trainer = Trainer(network, training, batches, device=device, world=world)
+    trainer = Trainer(network, training, batches, device=device, world=world, optimizer=optimizer)
     if initial is not None:
         for module in (trainer.generator, trainer.average):
             if module is not None:
@@ -361,7 +370,11 @@ def train_enhancer(
         evaluate_every=evaluate_every,
         log_every=log_every,
         seed=training.seed,
-        config={"network": network.to_dict(), "training": asdict(training)},
+        config={
+            "network": network.to_dict(),
+            "training": asdict(training),
+            **({"optimizer": type(trainer.optimizer).__name__} if optimizer else {}),
+        },
         fresh=fresh,
         progress=progress,
         world=world,

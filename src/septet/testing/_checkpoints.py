@@ -48,16 +48,28 @@ def assert_round_trip(state: dict[str, State], folder: PathLike) -> None:
     assert_same_state(load_checkpoint(folder), state)
 
 
-def assert_damage_is_caught(folder: PathLike, *, n: int = 300, seed: int = 0) -> None:
+def assert_damage_is_caught(
+    folder: PathLike,
+    *,
+    load: Callable[[Path], dict[str, State]] = load_checkpoint,
+    error: type[Exception] | tuple[type[Exception], ...] = CheckpointError,
+    n: int = 300,
+    seed: int = 0,
+) -> None:
     """Fail if a damaged copy of a checkpoint loads as another state or raises a foreign error.
 
-    Each trial flips a bit or byte, cuts, inserts, appends, swaps or zeroes a piece of one file, or
-    removes it.
+    Each trial flips a bit or byte, cuts, inserts, appends, swaps or zeroes a piece of one file,
+    changes a letter or digit near its beginning, or removes it.
 
     Parameters
     ----------
     folder : path
-        A sound checkpoint; it is not changed.
+        Holds a sound checkpoint and nothing else; it is not changed.
+    load : callable, optional
+        Takes such a folder and returns what it holds; `load_checkpoint` by default. With it any
+        other format can be tried.
+    error : type of Exception or tuple of them, default CheckpointError
+        What `load` may raise for a damaged checkpoint.
     n : int, default 300
         Number of damaged copies.
     seed : int, default 0
@@ -68,7 +80,7 @@ def assert_damage_is_caught(folder: PathLike, *, n: int = 300, seed: int = 0) ->
     AssertionError
         With the trial's number and the damage.
     """
-    state = load_checkpoint(folder)
+    state = load(Path(folder))
     rng = random.Random(seed)  # noqa: S311 - no secret
     files = {file.name: file.read_bytes() for file in Path(folder).iterdir()}
     with TemporaryDirectory() as scratch:
@@ -76,20 +88,22 @@ def assert_damage_is_caught(folder: PathLike, *, n: int = 300, seed: int = 0) ->
         for trial in range(n):
             name, damage = rng.choice(sorted(files)), rng.choice(_DAMAGES)
             shutil.rmtree(copy, ignore_errors=True)
-            shutil.copytree(folder, copy)
+            copy.mkdir()
+            for each, content in files.items():
+                (copy / each).write_bytes(content)
             damaged = damage(bytearray(files[name]), rng)
             (copy / name).unlink() if damaged is None else (copy / name).write_bytes(damaged)
             what = f"trial {trial}, {damage.__name__.strip('_')} in {name}"
             try:
-                loaded = load_checkpoint(copy)
-            except CheckpointError:
+                loaded = load(copy)
+            except error:
                 continue
-            except Exception as error:
-                raise AssertionError(f"{what} gave {error!r}.") from error
+            except Exception as foreign:
+                raise AssertionError(f"{what} gave {foreign!r}.") from foreign
             try:
                 assert_same_state(loaded, state)
-            except AssertionError as error:
-                raise AssertionError(f"{what} went unnoticed: {error}") from None
+            except AssertionError as difference:
+                raise AssertionError(f"{what} went unnoticed: {difference}") from None
 
 
 def _ordered(tree: Any) -> Any:
@@ -143,10 +157,18 @@ def _zero(data: bytearray, rng: random.Random) -> bytearray:
     return data
 
 
+def _edit(data: bytearray, rng: random.Random) -> bytearray:
+    """Change one letter or digit of a header, which leaves the format as it was."""
+    places = [i for i in range(min(len(data), 2048)) if chr(data[i]).isalnum() and data[i] < 128]
+    if places:
+        data[rng.choice(places)] = rng.choice(b"0123456789abcdefxyzABEFX")
+    return data
+
+
 def _remove(data: bytearray, rng: random.Random) -> None:
     return None
 
 
 _DAMAGES: tuple[Callable[[bytearray, random.Random], bytearray | None], ...] = (
-    *(_flip_bit, _replace_byte, _cut, _append, _insert, _swap, _zero, _remove),
+    *(_flip_bit, _replace_byte, _cut, _append, _insert, _swap, _zero, _edit, _remove),
 )

@@ -164,6 +164,15 @@ def test_weights_that_run_away_are_reported_not_hidden(rng):
     assert learner.n_wrong_count_ == 3
 
 
+def test_steps_that_diverge_end_with_finite_weights():
+    inputs, desired = random_associations(10, 100, 5, random_state=0)
+    learner = SpikeTrainLearner(mode="online", step="diagonal", random_state=0)
+    with pytest.warns(SeptetWarning, match="have a wrong number"):
+        learner.fit(inputs, desired)
+    assert np.isfinite(learner.coef_).all()
+    assert learner.report_.epochs < learner.max_epochs
+
+
 @pytest.mark.parametrize(
     ("targets", "message"),
     [

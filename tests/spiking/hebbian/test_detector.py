@@ -8,26 +8,30 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from septet._core.errors import CheckpointError, SeptetWarning
+from septet._core.errors import CheckpointError, DataError, SeptetWarning
 from septet.spiking import HebbianRule, SpikingNoveltyDetector, novelty_deviation
 from septet.spiking.hebbian._scores import SCORES, largest_deviation
 
 FAST = {"presentation": 100.0, "total_rate": 2000.0, "random_state": 0}
 
 
-# These checks give negative numbers to every outlier detector, whatever its tags say; rates have
-# none, and a detector that took them silently would be wrong.
-NEGATIVE = dict.fromkeys(
-    ("check_outliers_train", "check_outliers_fit_predict"), "features are rates, never negative"
-)
-
-
-@parametrize_with_checks(
-    [SpikingNoveltyDetector(n_neurons=3, epochs=1, **FAST)],
-    expected_failed_checks=lambda estimator: NEGATIVE,
-)
+@parametrize_with_checks([SpikingNoveltyDetector(3, epochs=1, signed=True, **FAST)])
 def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
+
+
+# These two give negative numbers to every outlier detector, whatever its tags say. Rates have none:
+# unless it is told that data are signed, the detector must refuse them.
+NEGATIVE = {"check_outliers_train", "check_outliers_fit_predict"}
+
+
+@parametrize_with_checks([SpikingNoveltyDetector(3, epochs=1, **FAST)])
+def test_without_signs_only_negative_numbers_are_refused(estimator, check):
+    if check.func.__name__ in NEGATIVE:
+        with pytest.raises(ValueError, match=r"Negative values in data passed .* signed=True"):
+            check(estimator)
+    else:
+        check(estimator)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,59 @@ def test_one_neuron_learns_the_mean_input(digits):
     assert np.abs(detector.weights_[0] - shares.mean(axis=0)).sum() < 0.05
 
 
+# -- signs ---------------------------------------------------------------------------------------
+
+
+def test_signed_features_have_an_on_and_an_off_input(digits):
+    X, y = digits
+    rows = X[y == 0][:60]
+    plain = SpikingNoveltyDetector(2, signed=False, **FAST).fit(np.hstack([rows, 0 * rows]))
+    for sign in (1.0, -1.0):
+        signed = SpikingNoveltyDetector(2, signed=True, **FAST).fit(sign * rows)
+        assert signed.n_features_in_ == 64
+        on, off = np.hsplit(signed.weights_, 2)
+        if sign > 0:
+            np.testing.assert_array_equal(signed.weights_, plain.weights_)
+            np.testing.assert_array_equal(
+                signed.score_samples(X[:9]), plain.score_samples(np.hstack([X[:9], 0 * X[:9]]))
+            )
+        used, unused = (on, off) if sign > 0 else (off, on)
+        assert unused.sum() < 1e-3 * used.sum()
+        same, turned = signed.score_samples(sign * rows), signed.score_samples(-sign * rows)
+        assert same.min() > turned.max()
+
+
+def test_signed_residuals_tell_which_way_a_feature_is_off(digits):
+    X, y = digits
+    centred = X[y == 0] - X[y == 0].mean(axis=0)
+    detector = SpikingNoveltyDetector(2, signed=True, **FAST).fit(centred[:120])
+    for value in (60.0, -60.0):
+        sample = centred[130:131].copy()
+        sample[0, 20] = value
+        residual = detector.residuals(sample)
+        assert residual.shape == (1, 64)
+        assert np.abs(residual).argmax() == 20
+        assert np.sign(residual[0, 20]) == np.sign(value)
+
+
+def test_signed_sparse_input_gives_the_same(digits):
+    X = digits[0][:40] - 8.0
+    X[np.abs(X) < 4.0] = 0.0
+    dense = SpikingNoveltyDetector(2, epochs=1, signed=True, **FAST).fit(X)
+    sparse = clone(dense).fit(scipy.sparse.csr_matrix(X))
+    np.testing.assert_array_equal(dense.weights_, sparse.weights_)
+    np.testing.assert_array_equal(
+        dense.score_samples(X), sparse.score_samples(scipy.sparse.csr_array(X))
+    )
+
+
+def test_scores_do_not_see_the_sign_of_zero(zeros):
+    X = np.ones((2, 64))
+    X[:, ::2] = 0.0
+    X[1, ::2] = -0.0
+    assert len(set(zeros.score_samples(X))) == 1
+
+
 # -- streams and files ---------------------------------------------------------------------------
 
 
@@ -205,7 +262,7 @@ def test_learning_goes_on_after_a_save_as_if_there_had_been_none(digits, tmp_pat
     X, y = digits
     rows = X[y == 0][:60]
     rule = HebbianRule(depression=0.2, normalize_every=7)
-    detector = SpikingNoveltyDetector(n_neurons=3, rule=rule, homeostasis=0.02, **FAST)
+    detector = SpikingNoveltyDetector(3, rule=rule, homeostasis=0.02, signed=True, **FAST)
     detector.partial_fit(rows[:33])
     detector.save(tmp_path / "détecteur.safetensors")
     loaded = SpikingNoveltyDetector.load(tmp_path / "détecteur.safetensors")
@@ -231,7 +288,7 @@ def test_every_changed_byte_is_noticed(zeros, tmp_path):
     path.write_bytes(good[:-3])
     with pytest.raises(CheckpointError):
         SpikingNoveltyDetector.load(path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DataError, match="does not exist"):
         SpikingNoveltyDetector.load(tmp_path / "none")
 
 
@@ -284,5 +341,7 @@ def test_more_neurons_than_samples_are_reduced_aloud():
 def test_settings_out_of_range_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         SpikingNoveltyDetector(**settings).fit(np.ones((40, 3)))
+    with pytest.raises(TypeError, match="signed must be True or False"):
+        SpikingNoveltyDetector(signed="on").fit(np.ones((40, 3)))
     with pytest.raises(TypeError, match="rule must be a HebbianRule"):
         SpikingNoveltyDetector(rule="stdp").fit(np.ones((40, 3)))

@@ -192,6 +192,21 @@ def test_the_alarm_is_seldom_false_and_rings_at_once_when_the_input_changes():
     assert len(alarm.statistics) == 101
 
 
+@pytest.mark.parametrize("factors", [2, 10])
+def test_false_alarms_of_correlated_synapses_are_about_as_seldom_as_asked(factors):
+    rng = np.random.default_rng(factors)
+    loadings = rng.exponential(size=(factors, 64))
+
+    def windows(n):
+        return rng.poisson(100.0 * np.exp(0.3 * rng.normal(size=(n, factors)) @ loadings / factors))
+
+    false = 0
+    for _ in range(20):
+        alarm = DriftAlarm(run_length=50.0).calibrate(windows(100))
+        false += sum(alarm.update(window) for window in windows(200))
+    assert 20 * 200 / 150 < false < 20 * 200 / 40
+
+
 def test_promotions_at_new_synapses_ring_the_alarm():
     rng = np.random.default_rng(1)
     past = rng.poisson(100.0, (40, 10))

@@ -14,6 +14,7 @@ from septet.audio import ViewStack, load_clips
 from septet.audio.datasets import read_announcers, read_drums, read_instruments
 
 _SECONDS = 0.5
+ANNOUNCEMENT_RATE = 8000
 _LARGEST = {"train": 300, "validation": 160, "test": 400}
 _BATCH = 64
 _FEWEST, _TRIES = 4, 10_000  # clips of a class on each side of a split; tries to find one
@@ -137,25 +138,42 @@ def drums() -> Task:
     return _task(clips.samples[first], 16000, np.array(manifest.labels), np.array(manifest.groups))
 
 
-def announcers() -> Task:
-    """Half a second of telephone announcements by four people, under as much white noise."""
+def announcements() -> tuple[list[int], NDArray[np.float32], NDArray[np.str_], NDArray[np.str_]]:
+    """Return the loudest half second of every telephone announcement that is as long.
+
+    Returns
+    -------
+    numbers : list of int
+        Places in the manifest.
+    samples : ndarray of shape (n, 4000), float32
+    names, prompts : ndarray of shape (n,)
+        Who speaks, and what.
+    """
     manifest = read_announcers()
-    rows, labels, groups = [], [], []
-    length = round(_SECONDS * 8000)
+    numbers, rows = [], []
+    length = round(_SECONDS * ANNOUNCEMENT_RATE)
     for number, path in enumerate(manifest.clips):
-        whole = load_clips([path], 8000, longest=60.0, on_error="raise").samples[0]
+        whole = load_clips([path], ANNOUNCEMENT_RATE, longest=60.0, on_error="raise").samples[0]
         if whole.size < length:
             continue
         energy = np.cumsum(np.concatenate([[0.0], whole.astype(np.float64) ** 2]))
         starts = np.arange(0, whole.size - length + 1, 400)
         start = starts[np.argmax(energy[starts + length] - energy[starts])]
-        crop = whole[start : start + length]
-        noise = np.random.default_rng(number).normal(size=length)
+        rows.append(whole[start : start + length])
+        numbers.append(number)
+    names, prompts = (np.array(x)[numbers] for x in (manifest.labels, manifest.groups))
+    return numbers, np.stack(rows), names, prompts
+
+
+def announcers() -> Task:
+    """Half a second of telephone announcements by four people, under as much white noise."""
+    numbers, samples, names, prompts = announcements()
+    rows = []
+    for number, crop in zip(numbers, samples, strict=True):
+        noise = np.random.default_rng(number).normal(size=crop.size)
         level = np.sqrt(np.mean(crop.astype(np.float64) ** 2))
         rows.append((crop + level * noise).astype(np.float32))
-        labels.append(manifest.labels[number])
-        groups.append(manifest.groups[number])
-    return _task(np.stack(rows), 8000, np.array(labels), np.array(groups))
+    return _task(np.stack(rows), ANNOUNCEMENT_RATE, names, prompts)
 
 
 def instruments() -> Task:

@@ -9,7 +9,8 @@ import numpy as np
 from septet import data
 from septet._core import checks
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
-from septet.recipes.robust import _guarantees, _networks, _workers
+from septet.recipes._workers import run_all
+from septet.recipes.robust import _guarantees, _networks
 
 Results = dict[str, Any]
 
@@ -69,7 +70,7 @@ def run(config: Config, run: Run) -> Results:
         for seed in config.seeds
         for name in config.networks
     ]
-    found = _workers.run_all(run, jobs, config.workers)
+    found = run_all(run, jobs, config.workers)
     rows = [
         entry | {"seed": seed}
         for seed in config.seeds

@@ -6,7 +6,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from septet.spiking import LIF, ConvergenceMonitor, HebbianLayer, HebbianRule
+from septet.spiking import LIF, ConvergenceMonitor, HebbianLayer, HebbianRule, MonitorWindow
+from septet.spiking.hebbian._monitor import calibrated_threshold
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -72,16 +73,46 @@ def watched(way: str, n: int, memory: float, seed: int, start: str) -> list[Row]
             {
                 "statistics": [w.statistic for w in mine],
                 "passed": [w.passed for w in mine],
+                "premature": premature(mine),
                 "identity error": max(w.identity_error for w in mine),
             }
         )
     return rows
 
 
+def premature(windows: list[MonitorWindow]) -> bool:
+    """Whether the monitor stopped learning while the weights were still on their way.
+
+    It stops after two windows in a row that pass. The weights had not arrived if their mean over
+    the second one differs from that over all later ones by more than the fluctuations of either
+    mean explain, judged as the monitor judges its residuals.
+    """
+    passed = [w.passed for w in windows]
+    stop = next((i for i in range(1, len(passed) - 1) if passed[i - 1] and passed[i]), None)
+    if stop is None:
+        return False
+    later = windows[stop + 1 :]
+    memories = windows[stop].memories
+    mean = np.mean([w.mean_weights for w in later], axis=0)
+    within = np.mean([w.spread**2 for w in later], axis=0)
+    moving = within > 1e-6 * within.mean()
+    variance = within[moving] / (1.0 - _share(memories))
+    variance = variance * (_share(memories) + _share(len(later) * memories))
+    square = (windows[stop].mean_weights - mean)[moving] ** 2 / variance
+    return bool(square.mean() > calibrated_threshold(int(moving.sum())))
+
+
+def _share(memories: float) -> float:
+    """Variance of a mean over so many memories, relative to that of the weight itself."""
+    return 2.0 / memories * (1.0 - (1.0 - np.exp(-memories)) / memories)
+
+
 def calibration(seeds: int, workers: int) -> list[Row]:
     """False alarms and early stops of the default monitor, a row for every kind of layer."""
-    cases = [(way, *case) for way in WAYS for case in CASES]
-    return list(Parallel(n_jobs=workers)(delayed(_rates)(*case, seeds) for case in cases))
+    cases = [(way, *case) for case in reversed(CASES) for way in WAYS]  # the longest first
+    rows = list(Parallel(n_jobs=workers)(delayed(_rates)(*case, seeds) for case in cases))
+    order = {case: i for i, case in enumerate((way, *case) for way in WAYS for case in CASES)}
+    return sorted(rows, key=lambda row: order[row["layer"], row["inputs"], row["memory (spikes)"]])
 
 
 def _rates(way: str, n: int, memory: float, seeds: int) -> Row:
@@ -89,7 +120,7 @@ def _rates(way: str, n: int, memory: float, seeds: int) -> Row:
 
     The first window holds the approach. What remains of the start at the beginning of the second
     one is exp(-20), so all later windows are converged. A monitor that passes the first stops after
-    two windows, the earliest it can.
+    two windows, the earliest it can; whether that was too early, `premature` tells.
     """
     rows = [
         row
@@ -107,6 +138,7 @@ def _rates(way: str, n: int, memory: float, seeds: int) -> Row:
         "runs": seeds * 2,
         "first window passed": float(passed[:, 0].mean()),
         "least first statistic": float(first.min()),
+        "premature stops": float(np.mean([row["premature"] for row in rows])),
         "later windows": int(later.size),
         "later failed": float(1.0 - passed[:, 1:].mean()),
         "mean later statistic": float(later.mean()),

@@ -1,7 +1,8 @@
 """One class is normal, the others are novel: areas under the ROC curve beside the usual detectors.
 
-Everything that was chosen for the spiking detector was chosen on split 100 alone; the splits that
-are reported are others. All other detectors are at their libraries' defaults.
+Everything that was chosen for the spiking detector, its score above all, was chosen on split 100
+alone, and its first results were seen on splits 0 to 4. Those reported, 10 to 14, were touched by
+neither. All other detectors are at their libraries' defaults.
 """
 
 import time
@@ -34,7 +35,13 @@ PYOD = {"ABOD": "abod", "INNE": "inne", "KPCA": "kpca"}  # the best three of ten
 
 
 def compare(
-    names: Sequence[str], seeds: Sequence[int], train: int, test: int, neurons: int, workers: int
+    names: Sequence[str],
+    seeds: Sequence[int],
+    classes: int,
+    train: int,
+    test: int,
+    neurons: int,
+    workers: int,
 ) -> list[Row]:
     """Mean area over classes, a row for each data set, split and detector.
 
@@ -43,22 +50,24 @@ def compare(
     names : sequence of {"digits", "mnist", "fashion-mnist"}
     seeds : sequence of int
         One split each.
+    classes : int
+        How many classes are normal in turn, the first ones.
     train : int
         Most training images of a class (of the official training part).
     test : int
         Test images of all classes (of the official test part).
     """
-    jobs = [(name, seed, train, test, neurons) for name in names for seed in seeds]
+    jobs = [(name, seed, classes, train, test, neurons) for name in names for seed in seeds]
     found = Parallel(n_jobs=workers)(delayed(one_split)(*job) for job in jobs)
     return [row for rows in found for row in rows]
 
 
-def one_split(name: str, seed: int, train: int, test: int, neurons: int) -> list[Row]:
-    """Every detector on every class of one split."""
+def one_split(name: str, seed: int, classes: int, train: int, test: int, neurons: int) -> list[Row]:
+    """Every detector on the classes of one split."""
     X, y, X_test, y_test = split(name, seed, train, test)
     areas: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
-    for normal in np.unique(y):
+    for normal in np.unique(y)[:classes]:
         mine = X[y == normal]
         for detector, scores, spent in scored(mine, X_test, SCORE[name], neurons, seed):
             areas.setdefault(detector, []).append(roc_auc_score(y_test == normal, scores))

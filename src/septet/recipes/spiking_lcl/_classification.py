@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -50,6 +51,7 @@ def evaluate(
     seeds: Sequence[int],
     test_share: float,
     epochs: int,
+    workers: int = 1,
 ) -> list[Row]:
     """Test accuracy of every rule on random stratified splits, one row each.
 
@@ -57,46 +59,60 @@ def evaluate(
     An eighth of the training data decides about the settings; the classifier is the one trained on
     the rest. Seconds are of processor time, which a busy machine does not stretch.
     """
-    rows = []
-    for seed in seeds:
-        rest, test = train_test_split(
-            np.arange(len(y)), test_size=test_share, stratify=y, random_state=seed
-        )
-        train, check = train_test_split(rest, test_size=0.125, stratify=y[rest], random_state=seed)
+    ways = [(False, rules), *([(True, ("lcl",))] if hidden else [])]
+    splits = Parallel(n_jobs=workers)(
+        delayed(_split)(X, y, images, ways, seed, test_share, epochs) for seed in seeds
+    )
+    return [row for rows in splits for row in rows]
+
+
+def _split(
+    X: NDArray[Any],
+    y: NDArray[Any],
+    images: bool,
+    ways: Sequence[tuple[bool, Sequence[str]]],
+    seed: int,
+    test_share: float,
+    epochs: int,
+) -> list[Row]:
+    """Evaluate logistic regression, then the rules without and with the hidden layer."""
+    rest, test = train_test_split(
+        np.arange(len(y)), test_size=test_share, stratify=y, random_state=seed
+    )
+    train, check = train_test_split(rest, test_size=0.125, stratify=y[rest], random_state=seed)
+    start = time.process_time()
+    pixels = make_pipeline(StandardScaler(), LogisticRegression(C=0.01 if images else 1.0))
+    pixels.set_params(logisticregression__max_iter=1000).fit(X[train], y[train])
+    rows = [
+        {
+            "seed": seed,
+            "method": "logistic regression",
+            "accuracy": pixels.score(X[test], y[test]),
+            "seconds": time.process_time() - start,
+            "settings": "",
+        }
+    ]
+    for deep, rules in ways:
         start = time.process_time()
-        pixels = make_pipeline(StandardScaler(), LogisticRegression(C=0.01 if images else 1.0))
-        pixels.set_params(logisticregression__max_iter=1000).fit(X[train], y[train])
-        rows.append(
-            {
-                "seed": seed,
-                "method": "logistic regression",
-                "accuracy": pixels.score(X[test], y[test]),
-                "seconds": time.process_time() - start,
-                "settings": "",
-            }
-        )
-        for deep in (False, True) if hidden else (False,):
+        spikes = _spikes(X, train, images, deep, seed)
+        encoding = time.process_time() - start
+        for rule in rules:
             start = time.process_time()
-            spikes = _spikes(X, train, images, deep, seed)
-            encoding = time.process_time() - start
-            for rule in ("lcl",) if deep else rules:
-                start = time.process_time()
-                found = []
-                for i, settings in enumerate(SETTINGS.get(rule, [{}])):
-                    model = SpikingClassifier(
-                        rule, max_epochs=epochs, random_state=seed, **settings
-                    ).fit(spikes[train], y[train])
-                    found.append((model.score(spikes[check], y[check]), -i, settings, model))
-                _, _, settings, model = max(found, key=lambda each: each[:2])
-                rows.append(
-                    {
-                        "seed": seed,
-                        "method": f"{rule}, hidden layer" if deep else rule,
-                        "accuracy": model.score(spikes[test], y[test]),
-                        "seconds": encoding + time.process_time() - start,
-                        "settings": ", ".join(f"{k}={v}" for k, v in settings.items()),
-                    }
-                )
+            found = []
+            for i, settings in enumerate(SETTINGS.get(rule, [{}])):
+                model = SpikingClassifier(rule, max_epochs=epochs, random_state=seed, **settings)
+                model.fit(spikes[train], y[train])
+                found.append((model.score(spikes[check], y[check]), -i, settings, model))
+            _, _, settings, model = max(found, key=lambda each: each[:2])
+            rows.append(
+                {
+                    "seed": seed,
+                    "method": f"{rule}, hidden layer" if deep else rule,
+                    "accuracy": model.score(spikes[test], y[test]),
+                    "seconds": encoding + time.process_time() - start,
+                    "settings": ", ".join(f"{k}={v}" for k, v in settings.items()),
+                }
+            )
     return rows
 
 

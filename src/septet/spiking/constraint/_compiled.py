@@ -8,7 +8,13 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from septet.spiking.constraint._active_set import product, shared_softness, solve, violation
+from septet.spiking.constraint._active_set import (
+    product,
+    products,
+    shared_softness,
+    solve,
+    violation,
+)
 from septet.spiking.constraint._rows import (
     BELOW,
     DONE,
@@ -280,9 +286,11 @@ def append(rows: Rows, first: int, w: Floats) -> None:
     n = rows.counts[N_ROWS]
     for j in range(first, n):
         row = rows.matrix[j]
-        for i in range(j + 1):
-            value = product(rows.matrix, i, row) + shared_softness(rows, i, j)
-            rows.gram[i, j] = rows.gram[j, i] = value
+        for i in range(0, j + 1, 4):
+            four = products(rows.matrix, i, min(i + 1, j), min(i + 2, j), min(i + 3, j), row)
+            for k in range(min(4, j + 1 - i)):
+                value = four[k] + shared_softness(rows, i + k, j)
+                rows.gram[i + k, j] = rows.gram[j, i + k] = value
         rows.multiplier[j] = 0.0
         rows.violation[j] = violation(rows, j, w)
 

@@ -1,11 +1,11 @@
 """Picture of capacity curves."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from septet._core.extras import needs
+from septet._core.pictures import axes_or_new, figure_of
 from septet.spiking.constraint._capacity import CapacityCurve
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ def plot_capacity(curves: Sequence[CapacityCurve], *, ax: "Axes | None" = None) 
     >>> plot_capacity([curve]).axes[0].get_ylabel()
     'seeds with a solution'
     """
-    pictures: Any = needs("matplotlib.figure", extra="report", purpose="drawing capacity")
-    if ax is None:
-        ax = pictures.Figure((6.0, 3.6), layout="constrained").add_subplot()
+    ax = axes_or_new(ax, (6.0, 3.6))
     for curve in curves:
         spikes = f"{curve.n_spikes} spike{'s' * (curve.n_spikes > 1)} a pattern"
         ax.plot(
@@ -52,5 +50,4 @@ def plot_capacity(curves: Sequence[CapacityCurve], *, ax: "Axes | None" = None) 
     ax.axhline(0.5, color="grey", lw=0.8, ls=":")
     ax.set(xlabel="desired spikes per input", ylabel="seeds with a solution", ylim=(-0.03, 1.03))
     ax.legend(title="capacity")
-    figure: Figure = ax.get_figure(root=True)  # pyrefly: ignore[bad-assignment]
-    return figure
+    return figure_of(ax)

@@ -41,7 +41,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 SOLVERS = ("auto", "daqp", "piqp", "numba", "numpy")
 
-# How many of the worst maxima of an interval become rows in one round.
+# How many of the worst maxima of an interval usually become rows in one round.
 _CUTS = 3
 # Where rounding stops the solver, targets that need weights of a larger norm count as out of reach.
 _ABSURD_NORM = 1e4
@@ -95,10 +95,14 @@ class Problem:
         self._spikes = np.empty(4 * n_most + 64)
         self.steps = 0
 
+    def store(self, patterns: NDArray[np.integer]) -> Rows:
+        """Return a store without rows, as large as some patterns usually need."""
+        n = int((self.targets.indptr[patterns + 1] - self.targets.indptr[patterns]).sum())
+        return empty_rows(_ROWS_PER_TARGET * n + _ROWS_AT_LEAST, self.inputs.n_units)
+
     def rows(self, patterns: NDArray[np.integer], start: Floats) -> Rows:
         """Return a store with the rows of the desired spikes of some patterns."""
-        n = int((self.targets.indptr[patterns + 1] - self.targets.indptr[patterns]).sum())
-        rows = empty_rows(_ROWS_PER_TARGET * n + _ROWS_AT_LEAST, self.inputs.n_units)
+        rows = self.store(patterns)
         for p in patterns:
             self.add_targets(int(p), rows, start)
         return rows
@@ -132,11 +136,17 @@ class Problem:
         self.kernels.restart(rows, w, most, _SLACK * self.lif.threshold)
 
     def project(
-        self, patterns: NDArray[np.integer], rows: Rows, start: Floats, max_rounds: int
+        self,
+        patterns: NDArray[np.integer],
+        rows: Rows,
+        start: Floats,
+        max_rounds: int,
+        cuts: int = _CUTS,
     ) -> tuple[Projection, Rows]:
         """Move from `start` to the nearest weights that satisfy all `patterns`.
 
-        `rows` must have been restarted there; the store that comes back may be a larger one.
+        `rows` must have been restarted there; the store that comes back may be a larger one. Every
+        round adds the `cuts` worst maxima of each interval.
 
         Raises
         ------
@@ -154,7 +164,7 @@ class Problem:
                 self.constants,
                 self.limits,
                 self.ranges,
-                _CUTS,
+                cuts,
                 max_rounds - rounds,
                 rows,
                 w,

@@ -49,24 +49,27 @@ def timeline(lif: LIF, inputs: SpikeBatch, targets: Targets | None, guard: float
     neuron is free to fire again after the spike before.
     """
     n_patterns = len(inputs)
-    owner = [np.repeat(np.arange(n_patterns), np.diff(inputs.indptr)), np.arange(n_patterns)]
-    time = [inputs.times, np.full(n_patterns, inputs.duration)]
-    kind = [np.full(inputs.n_spikes, INPUT), np.full(n_patterns, END)]
+    every = np.arange(n_patterns)
+    parts = [
+        (every.repeat(np.diff(inputs.indptr)), inputs.times, INPUT),
+        (every, np.full(n_patterns, inputs.duration), END),
+    ]
     if targets is not None:
-        of = np.repeat(np.arange(n_patterns), np.diff(targets.indptr))
+        of = every.repeat(np.diff(targets.indptr))
         free = np.zeros(targets.time.size)
         free[1:] = np.where(of[1:] == of[:-1], targets.time[:-1] + lif.t_ref, 0.0)
-        marks = [(targets.time, SPIKE), (np.maximum(targets.time - guard, free), GUARD)]
+        parts += [
+            (of, targets.time, SPIKE),
+            (of, np.maximum(targets.time - guard, free), GUARD),
+        ]
         if lif.t_ref > 0:
-            marks.append((np.minimum(targets.time + lif.t_ref, inputs.duration), RELEASE))
-        for when, what in marks:
-            owner.append(of)
-            time.append(when)
-            kind.append(np.full(of.size, what))
-    owners, times, kinds = np.concatenate(owner), np.concatenate(time), np.concatenate(kind)
+            parts.append((of, np.minimum(targets.time + lif.t_ref, inputs.duration), RELEASE))
+    parts.sort(key=lambda part: part[2])  # equal times stay in this order
+    owners, times = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+    kinds = np.repeat(np.array([k for *_, k in parts], np.int8), [len(of) for of, *_ in parts])
     units = np.zeros(times.size, dtype=np.int32)
-    units[: inputs.n_spikes] = inputs.ids
-    order = np.lexsort((kinds, times, owners))
+    units[kinds == INPUT] = inputs.ids
+    order = np.lexsort((times, owners))
     owners, times = owners[order], times[order]
     span = np.diff(times, prepend=0.0)
     indptr = np.searchsorted(owners, np.arange(n_patterns + 1))
@@ -77,7 +80,7 @@ def timeline(lif: LIF, inputs: SpikeBatch, targets: Targets | None, guard: float
     alpha = lif.synapse == "alpha"
     return Timeline(
         time=times,
-        kind=kinds[order].astype(np.int8),
+        kind=kinds[order],
         unit=units[order],
         decay_m=np.exp(-span / lif.tau_m),
         decay_s=np.exp(-span / lif.tau_s),

@@ -13,6 +13,9 @@ from septet.spiking.constraint._rows import Rows
 
 Floats: TypeAlias = NDArray[np.float64]
 
+# Steps that ignore interference may diverge; they end once a weight is this large.
+_RUNAWAY = 1e100
+
 
 @dataclass
 class Tally:
@@ -63,7 +66,11 @@ def visit_blocks(
             changed = True
             tally.updates += 1
             if step is not None:
-                problem.single_step(int(block[0]), rows, w, step)
+                before = w.copy()
+                with np.errstate(over="ignore", invalid="ignore"):
+                    problem.single_step(int(block[0]), rows, w, step)
+                if not np.abs(w).max() < _RUNAWAY:
+                    return before
                 continue
             problem.restart(rows, w)
             result, stores[b] = problem.project(block, rows, w, max_rounds)
@@ -89,10 +96,11 @@ def visit_incrementally(
     """Visit patterns in random order, adding to one problem what they demand.
 
     The nearest weights to the same start are looked for every time, so that each solution goes on
-    from the multipliers of the last.
+    from the multipliers of the last. Rows stay, so few are taken in at a time: only the worst
+    maximum of an interval.
     """
     indptr, n_patterns, w = problem.targets.indptr, len(problem.inputs), start.copy()
-    rows = problem.rows(np.arange(0), w)
+    rows = problem.store(np.arange(n_patterns))
     known = np.zeros(n_patterns, dtype=bool)
     for _ in range(max_epochs):
         tally.epochs += 1
@@ -104,7 +112,7 @@ def visit_incrementally(
                 known[p] = True
                 rows = problem.with_room(rows, 2 * int(indptr[p + 1] - indptr[p]))
                 problem.add_targets(int(p), rows, w)
-            result, rows = problem.project(np.array([p]), rows, start, max_rounds)
+            result, rows = problem.project(np.array([p]), rows, start, max_rounds, cuts=1)
             tally.updates += 1
             tally.rounds += result.rounds
             w = result.weights

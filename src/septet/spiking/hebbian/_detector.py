@@ -73,6 +73,9 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
     encoding : {"auto", "l1", "l2", "none"}, default "auto"
         Norm by which rows are divided before they become rates; "auto" is "l1" for one neuron and
         "l2" for more. "none" keeps differences in total.
+    signed : bool, default False
+        Give every feature two input lines, ON for what is above 0 and OFF for what is below, as
+        rates cannot be negative. By default negative entries are refused.
     homeostasis : float, default 0.0
         Relative rise of a winner's threshold, so that all neurons take part; falls off as 1 over
         the number of samples seen. Neurons begin at samples, so that few are left out without.
@@ -87,7 +90,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
 
     Attributes
     ----------
-    weights_ : ndarray of shape (n_neurons, n_features)
+    weights_ : ndarray of shape (n_neurons, n_inputs)
+        An input is a feature; if `signed`, all ON inputs come before all OFF inputs.
     threshold_ : float
         Common factor of the thresholds.
     bias_ : ndarray of shape (n_neurons,)
@@ -105,8 +109,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
     Raises
     ------
     ValueError
-        If an entry is negative or not finite (row and column are named) or a parameter cannot be
-        meant.
+        If an entry is not finite, or negative and the detector not `signed` (row and column are
+        named), or a parameter cannot be meant.
     RuntimeError
         If no neuron fires in a whole pass.
 
@@ -148,6 +152,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         presentation: float = 350.0,
         tau_m: float = 20.0,
         encoding: str = "auto",
+        signed: bool = False,
         homeostasis: float = 0.0,
         contamination: float = 0.1,
         n_jobs: int | None = None,
@@ -165,6 +170,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         self.presentation = presentation
         self.tau_m = tau_m
         self.encoding = encoding
+        self.signed = signed
         self.homeostasis = homeostasis
         self.contamination = contamination
         self.n_jobs = n_jobs
@@ -179,7 +185,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : array_like or sparse matrix of shape (n_samples, n_features)
-            Entries of at least 0.
+            Entries of at least 0, unless the detector is `signed`.
         y : ignored
         """
         rule = self._check_parameters()
@@ -244,8 +250,9 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples, n_features)
-            Share of the promotions less the weights (of sum 1) of the nearest neuron. Rows of
-            samples that make no neuron fire are minus the weights of the first neuron.
+            Share of the promotions less the weights (of sum 1) of the nearest neuron; if `signed`,
+            that of the ON input less that of the OFF input. Rows of samples that make no neuron
+            fire are minus the weights of the first neuron.
         """
         check_is_fitted(self)
         rule = self._check_parameters()
@@ -257,7 +264,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
             nearest = deviations(shares, weights, self.measure).argmin(axis=1)
             nearest[shares.sum(axis=1) == 0] = 0
             parts.append(shares - weights[nearest])
-        return np.concatenate(parts)
+        return presentation.joined(np.concatenate(parts), self.signed)
 
     # -- files -------------------------------------------------------------------------------
 
@@ -276,6 +283,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         ------
         CheckpointError
             If the file is damaged, of another kind or from a newer version.
+        DataError
+            If there is none.
         """
         from septet.spiking.hebbian._files import load_detector
 
@@ -283,7 +292,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
-        tags.input_tags.positive_only = True
+        tags.input_tags.positive_only = not self.signed
         tags.input_tags.sparse = True
         return tags
 
@@ -459,8 +468,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         rows = validate_data(
             self, X, accept_sparse="csr", dtype=np.float64, reset=reset, ensure_all_finite=False
         )
-        presentation.refuse_bad_entries(rows, type(self).__name__)
-        return rows
+        presentation.refuse_bad_entries(rows, type(self).__name__, signed=self.signed)
+        return presentation.on_off(rows) if self.signed else rows
 
     def _check_parameters(self) -> HebbianRule:
         checks.integer("n_neurons", self.n_neurons, low=1)
@@ -470,6 +479,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
         checks.choice("encoding", self.encoding, ("auto", "l1", "l2", "none"))
         for name in ("memory", "target_spikes", "total_rate", "presentation", "tau_m"):
             checks.number(name, getattr(self, name), above=0.0)
+        if not isinstance(self.signed, bool):
+            raise TypeError(f"signed must be True or False; got {self.signed!r}.")
         checks.number("homeostasis", self.homeostasis, low=0.0, below=1.0)
         checks.number("contamination", self.contamination, above=0.0, high=0.5)
         if self.n_jobs is not None and checks.integer("n_jobs", self.n_jobs) == 0:

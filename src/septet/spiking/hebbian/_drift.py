@@ -4,7 +4,7 @@ from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import gamma
+from scipy.special import chdtri, stdtrit
 
 from septet._core import checks
 
@@ -12,6 +12,7 @@ Floats: TypeAlias = NDArray[np.float64]
 
 _FEWEST = 20  # windows that a calibration needs
 _ROOM = 0.1  # of the mean variance, added to every synapse's own
+_CONFIDENCE = 0.95  # with which the spread of the statistic is not underestimated
 
 
 class DriftAlarm:
@@ -28,14 +29,16 @@ class DriftAlarm:
     where the second term makes room for synapses that were hardly ever promoted.
 
     Its distribution is estimated from the calibration windows, each held against the others, as a
-    gamma distribution. The threshold is its quantile at :math:`1 - 1/L`, so that false alarms come
-    once in about L windows.
+    log-normal one (a gamma distribution has too light a tail for correlated synapses), with a
+    spread that the true one exceeds in one of twenty calibrations. The threshold is its quantile at
+    :math:`1 - 1/L`, so that false alarms come once in about L windows, with few windows rather more
+    seldom.
 
     Parameters
     ----------
     run_length : float, default 500.0
-        L, mean number of windows between false alarms. The gamma distribution must be trusted
-        beyond the windows that were seen where L exceeds B.
+        L, mean number of windows between false alarms. The distribution must be trusted beyond the
+        windows that were seen where L exceeds B.
 
     Attributes
     ----------
@@ -110,7 +113,7 @@ class DriftAlarm:
         return rows / totals
 
     def _quantile(self, own: Floats) -> float:
-        mean, variance = float(own.mean()), float(own.var(ddof=1))
-        return float(
-            gamma.ppf(1.0 - 1.0 / self.run_length, mean**2 / variance, scale=variance / mean)
-        )
+        logs, free = np.log(np.maximum(own, 1e-3 * own.mean())), len(own) - 1
+        largest = np.sqrt(free / chdtri(free, _CONFIDENCE)) * float(logs.std(ddof=1))
+        reach = stdtrit(free, 1.0 - 1.0 / self.run_length) * np.sqrt(1.0 + 1.0 / len(own))
+        return float(np.exp(logs.mean() + reach * largest))

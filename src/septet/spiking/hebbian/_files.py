@@ -1,7 +1,6 @@
 """A detector in one safetensors file: arrays as tensors, the rest as JSON in its header."""
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,8 +9,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from septet._core.errors import CheckpointError
+from septet._core.errors import CheckpointError, DataError
 from septet._core.files import PathLike, replacing
+from septet._core.seals import content_digest
 from septet.spiking.hebbian._rule import HebbianRule
 
 T = TypeVar("T")
@@ -57,13 +57,13 @@ def save_detector(detector: Any, path: PathLike) -> None:
     arrays = {name: np.ascontiguousarray(getattr(detector, name)) for name in _ARRAYS}
     text = json.dumps(about, sort_keys=True)
     with replacing(path) as file:
-        file.write(save(arrays, metadata={"about": text, "sha256": _digest(text, arrays)}))
+        file.write(save(arrays, metadata={"about": text, "sha256": content_digest(text, arrays)}))
 
 
 def load_detector(cls: type[T], path: PathLike) -> T:
     """Read a detector back, after checking every part of the file."""
     text, digest, arrays = _read(Path(path))
-    if _digest(text, arrays) != digest:
+    if content_digest(text, arrays) != digest:
         raise CheckpointError(f"{path} is damaged: its digest does not fit its content.")
     about = json.loads(text)
     if about.get("kind") != _KIND:
@@ -91,9 +91,9 @@ def _read(path: Path) -> tuple[str, str, dict[str, np.ndarray]]:
         with safe_open(path, framework="numpy") as file:
             about = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: no detector to load.") from None
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
         raise CheckpointError(f"{path} cannot be read: {error}.") from None
     if set(about) != {"about", "sha256"} or set(arrays) != set(_ARRAYS):
         raise CheckpointError(f"{path} holds no spiking novelty detector.")
@@ -101,11 +101,3 @@ def _read(path: Path) -> tuple[str, str, dict[str, np.ndarray]]:
         if arrays[name].ndim != axes or arrays[name].dtype.kind != kind:
             raise CheckpointError(f"{path}: {name} is not as it must be.")
     return about["about"], about["sha256"], arrays
-
-
-def _digest(text: str, arrays: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(arrays):
-        array = arrays[name]
-        digest.update(f"\0{name} {array.dtype} {array.shape}\0".encode() + array.tobytes())
-    return digest.hexdigest()

@@ -1,9 +1,12 @@
 """The compiled loop. `_reference` says in plain words what it computes.
 
-Three things make it fast. Traces of inputs are kept in a frame, ``x exp((t - base) / tau)``, where
+Four things make it fast. Traces of inputs are kept in a frame, ``x exp((t - base) / tau)``, where
 an arrival changes one number and the passing of time none. A weight is ``scale[k] * w[i, k]`` with
-a running sum of each neuron's weights, so that normalising is one division. And the weights of one
-input lie side by side, so that an arrival reads one row.
+a running sum of each neuron's weights, so that normalising is one division. The weights of one
+input lie side by side, so that an arrival reads one row. And where promotions are traces, an output
+spike changes no weight at once: what an input is promoted by at an output is its trace at its last
+arrival times a number of the neuron's own. Those numbers are added up, `owed`, and a weight takes
+its part of the sum at the next arrival; how much of it a weight has had, `taken` says.
 """
 
 import math
@@ -19,6 +22,7 @@ from septet.spiking.hebbian._state import (
     FRAME,
     NEAREST,
     TINY,
+    TRACE,
     TRIGGER,
     VANISHED,
     WINDOW,
@@ -28,6 +32,7 @@ from septet.spiking.neurons._jit import compiled, inner
 _STEP, _MIX_1, _MIX_2 = np.uint64(STEP), np.uint64(MIX_1), np.uint64(MIX_2)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _ONE = np.uint64(1)
+_LENDING = 3.0  # time constants of a frame while weights are owed promotions: rounding grows in it
 _SMALLEST_SCALE = 1e-3  # weights take their scale in before it gets smaller, or its inverse larger
 
 
@@ -88,6 +93,46 @@ def _fold(w, scale, k):
     for i in range(w.shape[0]):
         w[i, k] *= scale[k]
     scale[k] = 1.0
+
+
+@inner
+def _lends(plan, tally, watch):
+    """Whether weights may wait for promotions: nobody looks and all follow from traces."""
+    traced = plan.promotion == TRACE or plan.promotion == NEAREST
+    unseen = tally.promoted.shape[1] == 0 and watch.before.shape[0] == 0
+    return traced and unseen and plan.rate > 0 and not plan.l2 and plan.potentiation_power == 0
+
+
+@inner
+def _settle_input(i, trace, owed, taken, w):
+    for k in range(owed.size):
+        w[i, k] += trace * (owed[k] - taken[i, k])
+        taken[i, k] = owed[k]
+
+
+@inner
+def _settle_neuron(k, pre, owed, taken, w):
+    for i in range(pre.size):
+        w[i, k] += pre[i] * (owed[k] - taken[i, k])
+        taken[i, k] = 0.0
+    owed[k] = 0.0
+
+
+@inner
+def _settle(pre, owed, taken, w):
+    """Give all weights what they are owed."""
+    owing = 0
+    for k in range(owed.size):
+        owing += owed[k] != 0.0
+    if 8 * owing < owed.size:
+        for k in range(owed.size):
+            if owed[k] != 0.0:
+                _settle_neuron(k, pre, owed, taken, w)
+        return
+    for i in range(pre.size):
+        _settle_input(i, pre[i], owed, taken, w)
+    taken[:] = 0.0
+    owed[:] = 0.0
 
 
 @inner
@@ -270,7 +315,12 @@ def advance(
     touched = np.empty(n_inputs, np.int64)
     one = np.empty(1, np.int64)
     pre = state.pre
-    base = now = state.clock[0]
+    lends = _lends(plan, tally, watch)
+    owed = np.zeros(n_neurons if lends else 0)
+    taken = np.zeros((n_inputs if lends else 0, n_neurons))
+    level = pre.sum()  # of all traces, in the frame
+    frame = plan.tau_plus * (_LENDING if lends else FRAME)
+    base = now = looked = state.clock[0]
     rise = 1.0  # exp((now - base) / tau_plus)
     head, tail = 0, recent_t.size
     out_t, out_k = np.empty(64 * record), np.empty(64 * record, np.int64)
@@ -302,14 +352,22 @@ def advance(
                 last += 1
             batch = ids[position:last]
         # the frame
-        if then - base > FRAME * plan.tau_plus:
+        if then - looked > FRAME * plan.tau_plus:
             whose = _stuck(then, w, scale, total, plan, state)
             if whose >= 0:
+                if lends:
+                    _settle_neuron(whose, pre, owed, taken, w)
                 status = _wake(whose, then, w, scale, total, plan, state, watch)
                 break
+            looked = then
+        if then - base > frame:
+            if lends:
+                _settle(pre, owed, taken, w)
             fall = math.exp(-(then - base) / plan.tau_plus)
+            level = 0.0
             for i in range(n_inputs):
                 pre[i] = pre[i] * fall if pre[i] * fall >= TINY else 0.0
+                level += pre[i]
             base = then
         position += batch.size
         span = then - now
@@ -326,6 +384,8 @@ def advance(
         # arrivals
         for j in range(batch.size):
             i = batch[j]
+            if lends:
+                _settle_input(i, pre[i], owed, taken, w)
             if plan.t_ref > 0:
                 for k in range(n_neurons):
                     if state.held[k] <= now:
@@ -333,6 +393,7 @@ def advance(
             else:
                 for k in range(n_neurons):
                     v[k] += scale[k] * w[i, k]
+            level += rise - pre[i] if plan.promotion == NEAREST else rise
             pre[i] = rise if plan.promotion == NEAREST else pre[i] + rise
             if windowed:
                 if tail == recent_t.size:
@@ -379,16 +440,22 @@ def advance(
                 n_out += 1
             state.fired[k] = now
             tally.outputs[k] += 1
-            n = _promotion(plan, pre, 1.0 / rise, batch, recent_i[head:tail], m, touched)
-            _promote(k, n, m, touched, w, scale, total, plan, state, tally, watch)
-            for j in range(n):
-                m[touched[j]] = 0.0
+            if lends:
+                owed[k] += plan.rate / (scale[k] * rise)
+                total[k] += plan.rate * level / rise
+            else:
+                n = _promotion(plan, pre, 1.0 / rise, batch, recent_i[head:tail], m, touched)
+                _promote(k, n, m, touched, w, scale, total, plan, state, tally, watch)
+                for j in range(n):
+                    m[touched[j]] = 0.0
             if plan.rate > 0:
                 state.due[k] += 1
-                if state.due[k] == plan.every and not _normalise(
-                    k, w, scale, total, plan, state, watch
-                ):
-                    status, whose = VANISHED, k
+                if state.due[k] == plan.every:
+                    after = scale[k] / total[k]
+                    if lends and not (total[k] >= 1.0 and after > _SMALLEST_SCALE):
+                        _settle_neuron(k, pre, owed, taken, w)  # as all its weights will be read
+                    if not _normalise(k, w, scale, total, plan, state, watch):
+                        status, whose = VANISHED, k
                 if plan.winner and plan.gain > 0:
                     _homeostasis(k, state.bias, plan.gain)
                 if watch.before.shape[0] and watch.events[k] >= watch.limit[k] and not window:
@@ -400,6 +467,8 @@ def advance(
         if status != DONE:
             break
     # leave the frame
+    if lends:
+        _settle(pre, owed, taken, w)
     end = duration if status == DONE else now
     if status == DONE:
         for k in range(n_neurons):

@@ -10,7 +10,7 @@ from scipy.special import gammaincinv
 
 from septet._core import checks
 from septet._core.errors import SeptetError, SeptetWarning
-from septet._core.extras import needs
+from septet._core.pictures import axes_or_new, figure_of
 from septet.spiking.hebbian._state import Watch
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -155,16 +155,14 @@ class ConvergenceMonitor:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the statistic of every window against the events so far; return the figure."""
-        if ax is None:
-            figure_module = needs("matplotlib.figure", extra="report", purpose="plotting")
-            ax = figure_module.Figure((6, 3.5), layout="constrained").add_subplot()
+        ax = axes_or_new(ax, (6, 3.5))
         for neuron in sorted({w.neuron for w in self.windows}):
             mine = [w for w in self.windows if w.neuron == neuron]
             ends = np.cumsum([w.events for w in mine])
             ax.plot(ends, [w.statistic for w in mine], marker=".", label=f"neuron {neuron}")
             ax.plot(ends, [w.threshold for w in mine], color="grey", ls="--", lw=0.8)
         ax.set(xlabel="learning events", ylabel="statistic", yscale="log")
-        return ax.figure
+        return figure_of(ax)
 
     # -- what the layer calls ----------------------------------------------------------------
 

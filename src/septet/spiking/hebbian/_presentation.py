@@ -4,7 +4,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
+from scipy.sparse import csr_array, hstack, issparse
 
 from septet.spiking.hebbian._poisson import MIX_1, MIX_2, STEP
 from septet.spiking.hebbian._rule import HebbianRule
@@ -24,6 +24,21 @@ def normalised(rows: Any, norm: str) -> Floats:
     return np.divide(dense, length, where=length > 0, out=np.zeros_like(dense))
 
 
+def on_off(rows: Any) -> Any:
+    """Two columns for each: all parts above 0, then all parts below 0, with their sign turned."""
+    if issparse(rows):
+        return csr_array(hstack([rows.maximum(0), (-rows).maximum(0)]))
+    return np.hstack([np.maximum(rows, 0.0), np.maximum(-rows, 0.0)])
+
+
+def joined(values: Floats, signed: bool) -> Floats:
+    """Values of inputs (n, n_inputs) as values of features: ON less OFF."""
+    if not signed:
+        return values
+    on, off = np.hsplit(values, 2)
+    return on - off
+
+
 def potential(rates: Floats, weights: Floats, tau_m: float) -> float:
     """Mean over samples of the largest mean-field potential of a neuron; rates in Hz."""
     return float((rates @ weights.T).max(axis=1).mean() * tau_m / 1000.0)
@@ -40,7 +55,7 @@ def promotion_size(rates: Floats, rule: HebbianRule, order: int) -> float:
 
 def content_seeds(rates: Floats, seed: int) -> NDArray[np.uint64]:
     """One seed a row, from its content and `seed` alone; zeros do not count."""
-    bits = np.ascontiguousarray(rates).view(np.uint64)
+    bits = np.ascontiguousarray(rates + 0.0).view(np.uint64)  # no zero keeps a sign
     place = np.arange(1, rates.shape[1] + 1, dtype=np.uint64) * np.uint64(STEP)
     mixed = _mix(bits ^ place)
     mixed[bits == 0] = 0
@@ -87,8 +102,8 @@ def respond(
     return net, outputs
 
 
-def refuse_bad_entries(rows: Any, name: str) -> None:
-    """Raise for the first entry that is negative or not finite, by row and column."""
+def refuse_bad_entries(rows: Any, name: str, *, signed: bool) -> None:
+    """Raise for the first entry that is not finite or, unless `signed`, negative."""
     values = rows.data if issparse(rows) else rows
     bad = ~np.isfinite(values)
     if bad.any():
@@ -99,11 +114,12 @@ def refuse_bad_entries(rows: Any, name: str) -> None:
             "not finite)."
         )
     bad = values < 0
-    if bad.any():
+    if bad.any() and not signed:
         row, column, value = _first(rows, bad)
         raise ValueError(
             f"Negative values in data passed to {name}: X[{row}, {column}] = {value:g} "
-            f"({int(bad.sum())} such entries). Features are rates; shift or rectify them."
+            f"({int(bad.sum())} such entries). Features are rates; signed=True gives every one an "
+            "ON and an OFF input."
         )
 
 

@@ -1,6 +1,8 @@
 """A layer of neurons as a file: documented JSON, and NIR for other simulators and chips."""
 
+import hashlib
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -8,13 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from septet._core.errors import DataError
+from septet._core.errors import CheckpointError, DataError
 from septet._core.extras import needs
 from septet._core.files import PathLike, replacing, write_json
+from septet._core.seals import is_sealed, sealed
 from septet.spiking.neurons._lif import LIF
 from septet.spiking.neurons._simulate import layer_weights
 
 _FORMAT, _VERSION = "septet.lif-layer", 1
+_ENTRIES = {"format", "version", "lif", "weights"}
+# HDF5 has no digest of a whole file and ignores what follows its end: ours stands there.
+_TRAILER = re.compile(rb"\nseptet sha256 ([0-9a-f]{64})\n", re.ASCII)
 
 
 def save_layer(path: PathLike, lif: LIF, weights: ArrayLike) -> None:
@@ -23,7 +29,9 @@ def save_layer(path: PathLike, lif: LIF, weights: ArrayLike) -> None:
     The JSON object has the entries ``format`` ("septet.lif-layer"), ``version`` (1), ``lif`` (an
     object with `tau_m`, `tau_s`, `t_ref` in ms and `threshold`) and ``weights`` (one list of
     weights per neuron, of the kernel whose peak is 1). Numbers are written such that reading gives
-    the same float64 values. The file is written whole or not at all.
+    the same float64 values. A digest, ``sha256`` in JSON and a last line in NIR, tells damage;
+    files without one, such as those of other programs, are read as they are. The file is written
+    whole or not at all.
 
     Parameters
     ----------
@@ -46,13 +54,14 @@ def save_layer(path: PathLike, lif: LIF, weights: ArrayLike) -> None:
     if Path(path).suffix == ".nir":
         whole = BytesIO()  # HDF5 also reads while it writes
         _nir().write(whole, to_nir(lif, w))
+        digest = hashlib.sha256(whole.getvalue()).hexdigest()
         with replacing(path) as file:
-            file.write(whole.getvalue())
+            file.write(whole.getvalue() + f"\nseptet sha256 {digest}\n".encode())
         return
     constants = {name: getattr(lif, name) for name in ("tau_m", "tau_s", "threshold", "t_ref")}
     write_json(
         path,
-        {"format": _FORMAT, "version": _VERSION, "lif": constants, "weights": w.tolist()},
+        sealed({"format": _FORMAT, "version": _VERSION, "lif": constants, "weights": w.tolist()}),
     )
 
 
@@ -61,31 +70,47 @@ def load_layer(path: PathLike) -> tuple[LIF, NDArray[np.float64]]:
 
     Raises
     ------
-    DataError
+    CheckpointError
         If the file is no such layer, of a newer version, or damaged.
+    DataError
+        If it does not exist, or is a NIR graph of another kind.
     """
     path = Path(path)
-    if path.suffix == ".nir":
-        nir = _nir()
-        try:
-            graph = nir.read(path)
-        except FileNotFoundError:
-            raise
-        except Exception as error:  # whatever HDF5 and the package find wrong with it
-            raise DataError(f"{path} cannot be read as NIR: {error}") from None
-        return from_nir(graph)
     try:
-        read = json.loads(path.read_text("utf-8"))
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: no layer to load.") from None
+    if path.suffix == ".nir":
+        return from_nir(_read_graph(path, content))
+    try:
+        read = json.loads(content)
         if not isinstance(read, dict) or read.get("format") != _FORMAT:
-            raise DataError(f'{path} is no layer: it lacks "format": "{_FORMAT}".')
+            raise CheckpointError(f'{path} is no layer: it lacks "format": "{_FORMAT}".')
         if read.get("version") != _VERSION:
-            raise DataError(
+            raise CheckpointError(
                 f"{path} is of version {read.get('version')!r}; this release reads {_VERSION}."
             )
-        lif = LIF(**read["lif"])
-        return lif, _matrix(read["weights"])
-    except (ValueError, TypeError, KeyError) as error:
-        raise DataError(f"{path} is damaged: {error}") from None
+        if odd := sorted((read.keys() ^ _ENTRIES) - {"sha256"}):
+            raise ValueError(f"entry {odd[0]!r} is missing or unknown.")
+        lif, weights = LIF(**read["lif"]), _matrix(read["weights"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    if "sha256" in read and not is_sealed(read):
+        raise CheckpointError(f"{path} is damaged: its digest does not fit its content.")
+    return lif, weights
+
+
+def _read_graph(path: Path, content: bytes) -> Any:
+    """Return the NIR graph in a file, having compared the digest in its last line, if any."""
+    nir = _nir()
+    if (found := _TRAILER.search(content)) and found.end() == len(content):
+        if hashlib.sha256(content[: found.start()]).hexdigest().encode() != found[1]:
+            raise CheckpointError(f"{path} is damaged: its digest does not fit its content.")
+        content = content[: found.start()]
+    try:
+        return nir.read(BytesIO(content))
+    except Exception as error:  # whatever HDF5 and the package find wrong with it
+        raise CheckpointError(f"{path} cannot be read as NIR: {error}") from None
 
 
 def to_nir(lif: LIF, weights: ArrayLike) -> Any:

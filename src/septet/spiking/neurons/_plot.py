@@ -1,12 +1,12 @@
 """Pictures of spike trains and of the membrane potential behind them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from septet._core import checks
-from septet._core.extras import needs
+from septet._core.pictures import axes_or_new, figure_of
 from septet.spiking.neurons._batch import SpikeBatch
 from septet.spiking.neurons._lif import LIF
 from septet.spiking.neurons._simulate import simulate
@@ -50,7 +50,7 @@ def plot_raster(
     >>> plot_raster(batch).axes[0].get_xlabel()
     'time (ms)'
     """
-    ax = _axes(ax, (7.0, 3.6))
+    ax = axes_or_new(ax, (7.0, 3.6))
     times, ids = spikes[pattern]
     rows = 0.8 * min(1.0, 40 / spikes.n_units) + 0.2  # dense rasters need ticks that touch
     ax.vlines(times, ids - rows / 2, ids + rows / 2, lw=0.8, color="black")
@@ -60,7 +60,7 @@ def plot_raster(
         xlabel="time (ms)",
         ylabel=label,
     )
-    return _figure(ax)
+    return figure_of(ax)
 
 
 def plot_potential(
@@ -106,7 +106,7 @@ def plot_potential(
     'potential (thresholds)'
     """
     desired = None if targets is None else checks.vector("targets", targets)
-    ax = _axes(ax, (7.0, 3.0))
+    ax = axes_or_new(ax, (7.0, 3.0))
     spikes = simulate(lif, inputs[[pattern]], weights).times
     # at a spike the line goes up to the threshold and on from just after the reset
     after = np.minimum(spikes + 1e-9 * inputs.duration, inputs.duration)
@@ -121,14 +121,4 @@ def plot_potential(
             ax.axvline(t, color=_TARGET, lw=0.9, ls="--", label="target" if i == 0 else None)
     ax.set(xlim=(0, inputs.duration), xlabel="time (ms)", ylabel="potential (thresholds)")
     ax.legend(ncols=4, loc="lower right", fontsize="small")
-    return _figure(ax)
-
-
-def _axes(ax: "Axes | None", size: tuple[float, float]) -> "Axes":
-    pictures: Any = needs("matplotlib.figure", extra="report", purpose="drawing spikes")
-    return pictures.Figure(size, layout="constrained").add_subplot() if ax is None else ax
-
-
-def _figure(ax: "Axes") -> "Figure":
-    figure: Figure = ax.get_figure(root=True)  # pyrefly: ignore[bad-assignment]
-    return figure
+    return figure_of(ax)

@@ -1,4 +1,4 @@
-"""What a recipe shows beside its claims; kept in the run folder, assembled by `septet.report`."""
+"""What a run shows beside its figures; kept in the run folder, assembled by `septet.report`."""
 
 import io
 import re

@@ -1,9 +1,9 @@
-"""Training from the command line: data in, model and the material of its report out."""
+"""Training from a folder: data in, model and the material of its report out."""
 
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,57 +12,57 @@ import numpy as np
 import tomli_w
 import torch
 
-from septet._core.extras import needs
-from septet._core.files import write_json, write_text
-from septet.audio import (
-    Evaluation,
-    MultiViewClassifier,
-    draw_curves,
-    draw_views,
-    evaluate,
-    load_clips,
-)
-from septet.audio import group_split as split_groups
+from septet._core.exhibits import Exhibit, Figure, Table, write_exhibits
+from septet._core.files import PathLike, write_json, write_text
+from septet._core.pictures import new_figure, save_figure
+from septet._core.runs import SCHEMA, environment, plain
+from septet.audio._classifier import MultiViewClassifier
+from septet.audio._clips import load_clips
+from septet.audio._draw import draw_curves, draw_views
+from septet.audio._evaluate import Evaluation, evaluate
+from septet.audio._splits import group_split
 from septet.audio.datasets import Manifest, Part, read_named
-from septet.recipes import Exhibit, Figure, Table
-from septet.recipes._exhibits import write_exhibits
-from septet.recipes._run import SCHEMA, environment, plain
 from septet.signal import read_audio
 
 _TEST_FRACTION = 0.2
 _SHOWN = 3  # clips whose views the report draws
 
 
-def train(
-    source: Path,
-    model: Path,
+def train_on_folder(
+    classifier: MultiViewClassifier,
+    source: PathLike,
+    model: PathLike,
     *,
-    kind: str,
-    fold: str | None,
-    settings: Mapping[str, Any],
+    kind: str = "folder",
+    fold: str | None = None,
     fresh: bool = False,
-    say: Callable[[str], None] = lambda text: None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Train, evaluate on clips that were kept apart, and write all that a report needs.
 
     Parameters
     ----------
-    source : Path
-    model : Path
-        Folder to write: ``model/`` for the classifier, ``run/`` for what resuming needs.
-    kind : str
+    classifier : MultiViewClassifier
+        Fitted in place.
+    source : path-like
+        Folder of class folders, CSV table, or folder of a known data set.
+    model : path-like
+        Folder to write: ``model/`` for the classifier, ``run/`` for what resuming needs, and the
+        material of :func:`septet.report.write_report`.
+    kind : str, default "folder"
         A name of :data:`septet.audio.datasets.READERS`.
-    fold : str or None
-        Name of the official split.
-    settings : mapping
-        Arguments of :class:`septet.audio.MultiViewClassifier`.
-    fresh : bool
-    say : callable
+    fold : str, optional
+        Name of the official split; the first by default. Where there is none, a fifth of the clips
+        (whole groups) is the test part.
+    fresh : bool, default False
+        Start over, whatever `model` holds.
+    progress : callable, optional
+        Called with a line about what was read, and about each evaluation.
 
     Returns
     -------
     dict
-        Figures for the command line.
+        Numbers of clips, accuracies on the test part, seconds, and whether Ctrl-C ended it.
 
     Raises
     ------
@@ -70,19 +70,35 @@ def train(
         If the data set cannot be read or a clip is bad.
     ValueError
         If there is no such split.
-    """
-    start = time.perf_counter()
-    manifest = read_named(kind, source)
-    part = _part(manifest, fold, settings["random_state"], group_check=settings["group_check"])
-    say(f"{len(manifest)} clips of {len(manifest.classes)} classes")
-    classifier = MultiViewClassifier(**settings)
-    sets = {name: _take(manifest, getattr(part, name)) for name in ("train", "validation", "test")}
-    sets["test"], bad = _sound(sets["test"], settings)  # not only after an hour of training
+    KeyboardInterrupt
+        If training was stopped before there was a state to keep.
 
-    def progress(record: dict[str, Any]) -> None:
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from septet.signal import write_audio
+    >>> rng = np.random.default_rng(0)
+    >>> classifier = MultiViewClassifier(8000, views=("mel", "wave"), size="tiny", steps=2)
+    >>> with TemporaryDirectory() as folder:
+    ...     for name, level in (("loud", 0.2), ("soft", 0.02)):
+    ...         (Path(folder) / "clips" / name).mkdir(parents=True)
+    ...         for i in range(10):
+    ...             samples = level * rng.normal(size=2000)
+    ...             write_audio(f"{folder}/clips/{name}/{i}.wav", samples, 8000)
+    ...     train_on_folder(classifier, f"{folder}/clips", f"{folder}/model")["clips"]
+    {'train': 16, 'validation': 0, 'test': 4}
+    """
+    start, model = time.perf_counter(), Path(model)
+    manifest = read_named(kind, source)
+    part = _part(manifest, fold, classifier.random_state, group_check=classifier.group_check)
+    progress(f"{len(manifest)} clips of {len(manifest.classes)} classes")
+    sets = {name: _take(manifest, getattr(part, name)) for name in ("train", "validation", "test")}
+    sets["test"], bad = _sound(sets["test"], classifier)  # not only after an hour of training
+
+    def tell(record: dict[str, Any]) -> None:
         measures = record.get("evaluation", {})
         score = measures.get("balanced_accuracy", math.nan)
-        say(f"step {record['step']}, loss {record['loss']:.3f}, validation {score:.3f}")
+        progress(f"step {record['step']}, loss {record['loss']:.3f}, validation {score:.3f}")
 
     try:
         with _threads():
@@ -91,7 +107,7 @@ def train(
                 validation=sets["validation"] if part.validation.size else None,
                 folder=model / "run",
                 fresh=fresh,
-                progress=progress,
+                progress=tell,
             )
     except KeyboardInterrupt:
         if not hasattr(classifier, "best_step_") or classifier.best_step_ < 0:
@@ -134,13 +150,28 @@ def _threads() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def save_picture(classifier: MultiViewClassifier, file: str, target: Path) -> None:
-    """Write a picture of the views of a file."""
-    figure = needs("matplotlib.figure", extra="report", purpose="drawing views").Figure((7, 7))
-    figure.set_layout_engine("constrained")
+def save_views(classifier: MultiViewClassifier, file: PathLike, target: PathLike) -> None:
+    """Write a picture of the views of a file that a fitted classifier has.
+
+    Parameters
+    ----------
+    classifier : MultiViewClassifier
+    file : path-like
+        Audio file.
+    target : path-like
+        Picture to write; its suffix says in which format.
+
+    Raises
+    ------
+    DataError
+        If the file is bad.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    figure = new_figure((7, 7))
     samples = read_audio(file, sample_rate=classifier.sample_rate).samples
     draw_views(figure, classifier.stack_, samples, classifier.sample_rate)
-    figure.savefig(target)
+    save_figure(figure, target)
 
 
 def _part(manifest: Manifest, fold: str | None, seed: int, *, group_check: bool) -> Part:
@@ -152,7 +183,7 @@ def _part(manifest: Manifest, fold: str | None, seed: int, *, group_check: bool)
         return parts[fold] if fold is not None else next(iter(parts.values()))
     if fold is not None:
         raise ValueError(f"{manifest.name} has no official split; leave fold out.")
-    first, test = split_groups(
+    first, test = group_split(
         manifest.labels, manifest.groups, fraction=_TEST_FRACTION, random_state=seed
     )
     return Part("by groups", first, np.empty(0, np.int64), test)
@@ -167,14 +198,14 @@ def _take(manifest: Manifest, numbers: Any) -> tuple[list[Any], list[str], list[
 
 
 def _sound(
-    clips: tuple[list[Any], list[str], list[str]], settings: Mapping[str, Any]
+    clips: tuple[list[Any], list[str], list[str]], classifier: MultiViewClassifier
 ) -> tuple[tuple[list[Any], list[str], list[str]], tuple[tuple[str, str], ...]]:
     """Return the clips that can be read, and the faults of the others."""
     loaded = load_clips(
         clips[0],
-        settings["sample_rate"],
-        min_seconds=settings["min_seconds"],
-        on_error=settings["on_error"],
+        classifier.sample_rate,
+        min_seconds=classifier.min_seconds,
+        on_error=classifier.on_error,
     )
     first, second, third = ([values[i] for i in loaded.kept] for values in clips)
     return (first, second, third), loaded.skipped

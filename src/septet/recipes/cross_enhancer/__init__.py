@@ -1,0 +1,1 @@
+"""A speech enhancement network trained with memory-lean optimizers."""

@@ -1,0 +1,1 @@
+"""Worst-group heads on the embeddings of a multi-view audio network."""
