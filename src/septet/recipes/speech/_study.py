@@ -1,7 +1,7 @@
 """The study: five members of the family at a small width, several seeds, the same recordings."""
 
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from typing import Any
 
@@ -14,6 +14,7 @@ from septet.speech import (
     Denoiser,
     Mixtures,
     NetworkConfig,
+    Packaged,
     SelfAttention1d,
     TrainingConfig,
     family,
@@ -22,8 +23,8 @@ from septet.speech import (
 from septet.speech.metrics import pesq, si_sdr, stoi
 
 Row = dict[str, Any]
-_SPEAKERS = ("en", "ru", "nl-woman", "cs-man")
-_JUDGED = 21
+_SPEAKERS = ("en", "ru", "cs-man")
+_JUDGED = 15
 _DRAWS = 4000
 
 
@@ -55,7 +56,7 @@ def _judged(
     torch.set_num_threads(1)
     system, seed = job
     network = member(system, width, window)
-    found = material(kind, _JUDGED, _SPEAKERS)
+    found = _material(kind)
     batches = Mixtures(found.voices, found.noises, window=window, batch_size=batch_size, seed=seed)
     training = TrainingConfig(
         steps=steps,
@@ -82,6 +83,12 @@ def _judged(
         "largest gate": max(map(abs, gates), default=None),
         "l1": history[-1]["l1"],
     }
+
+
+@cache
+def _material(kind: str) -> Packaged:
+    """Decoded once in every process."""
+    return material(kind, _JUDGED, _SPEAKERS)
 
 
 def member(system: str, width: float, window: int) -> NetworkConfig:

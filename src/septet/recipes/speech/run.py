@@ -42,7 +42,7 @@ class Config:
     """Their width, the paper's being one."""
     window: int = 8192
     """Their windows in samples."""
-    steps: int = 800
+    steps: int = 400
     """Their steps."""
     batch_size: int = 4
     """Their windows per batch."""
