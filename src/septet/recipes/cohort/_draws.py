@@ -7,7 +7,7 @@ import numpy as np
 
 from septet import cohort
 
-_EXAMPLES = (
+EXAMPLES = (
     ([0.9, 0.5, 0.3, 0.1], 2),
     ([0.9, 0.8, 0.6, 0.5, 0.2], 2),
     ([0.9, 0.9, 0.9, 0.0, 0.0], 3),
@@ -16,31 +16,29 @@ _EXAMPLES = (
 )
 
 
-def draw_many(draws: int, seed: int) -> dict[str, Any]:
-    """Standardised deviations of the counts from the promised chances, over all examples."""
-    rng = np.random.default_rng(seed)
-    pivotal, walk, pairs, sizes = [], [], [], []
-    for s, k in _EXAMPLES:
-        p = cohort.selection_probabilities(s, k, allow_zero_score=True)
-        joint = np.zeros((len(s), len(s)))
-        for i in range(draws):
-            chosen = cohort.draw(p, seed=f"{seed}/{i}")
-            sizes.append(chosen.size - k)
-            joint[np.ix_(chosen, chosen)] += 1
-        chance = np.asarray(p)
-        pivotal.append(_deviation(np.diag(joint), chance, draws))
-        for i, j in combinations(range(len(s)), 2):
-            pairs.append(_excess(joint[i, j], chance[i] * chance[j], draws))
-        counts = np.zeros(len(s))
-        for _ in range(draws):
-            counts[cohort.permute_then_classify(s, k, random_state=rng)] += 1
-        law = cohort.permute_then_classify_probabilities(s, k)
-        walk.append(_deviation(counts, law, draws))
+def draw_many(example: int, draws: int, seed: int) -> dict[str, Any]:
+    """Standardised deviations of the counts from the promised chances in an example."""
+    s, k = EXAMPLES[example]
+    p = cohort.selection_probabilities(s, k, allow_zero_score=True)
+    joint, wrong = np.zeros((len(s), len(s))), 0
+    for i in range(draws):
+        chosen = cohort.draw(p, seed=f"{seed}/{i}")
+        wrong += chosen.size != k
+        joint[np.ix_(chosen, chosen)] += 1
+    chance = np.asarray(p)
+    pairs = [
+        _excess(joint[i, j], chance[i] * chance[j], draws)
+        for i, j in combinations(range(len(s)), 2)
+    ]
+    counts, rng = np.zeros(len(s)), np.random.default_rng((seed, example))
+    for _ in range(draws):
+        counts[cohort.permute_then_classify(s, k, random_state=rng)] += 1
+    law = cohort.permute_then_classify_probabilities(s, k)
     return {
-        "pivotal": max(pivotal),
+        "pivotal": _deviation(np.diag(joint), chance, draws),
         "pairs": max(pairs),
-        "permute_then_classify": max(walk),
-        "wrong_sizes": int(np.count_nonzero(sizes)),
+        "permute_then_classify": _deviation(counts, law, draws),
+        "wrong_sizes": wrong,
         "draws": draws,
     }
 
