@@ -87,7 +87,7 @@ def test_the_same_command_goes_on_or_refuses_other_settings(model, clips, capsys
     words = ["train", clips, model, *QUICK]
     assert run(capsys, *words)[0] == 0
     code, _, errors = run(capsys, *words, "--policy", "uniform")
-    assert code == 2
+    assert code == 3
     assert "policy was 'loss' and is 'uniform'" in errors
 
 

@@ -15,6 +15,7 @@ def content_digest(text: str, arrays: Mapping[str, NDArray[Any]]) -> str:
 
     Examples
     --------
+    >>> import numpy as np
     >>> one, other = ({"w": np.arange(3)}, {"w": np.arange(3.0)})
     >>> content_digest("", one) == content_digest("", other)
     False

@@ -34,8 +34,9 @@ Command = Callable[..., int]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0 is success, 1 a claim that was missed, 2 a usage error, 3 missing or damaged data, and 130 an
-    interruption. ``SEPTET_DEBUG=1`` shows the traceback of any error.
+    0 is success, 1 a claim that was missed, 2 a usage error, 3 data or checkpoints that are
+    missing, damaged or do not fit, and 130 an interruption. ``SEPTET_DEBUG=1`` shows the traceback
+    of any error.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
