@@ -4,10 +4,12 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 
 import pytest
 
 from septet import cli, recipes
+from septet._core.errors import SeptetWarning
 
 
 @pytest.fixture
@@ -149,6 +151,25 @@ def test_a_closed_reader_is_no_error():
     os.close(write)
     assert done.returncode == cli.OK
     assert done.stderr == b""
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_are_told_without_the_code_that_gave_them(capsys, monkeypatch):
+    def warn() -> int:
+        """Warn."""
+        warnings.warn("mind the step.", SeptetWarning, stacklevel=1)
+        warnings.warn("old", UserWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setitem(cli.commands("house"), "warn", warn)
+    monkeypatch.setattr(
+        warnings, "showwarning", lambda *told: sys.stderr.write(warnings.formatwarning(*told[:4]))
+    )
+    assert cli.main(["warn"]) == cli.OK
+    errors = capsys.readouterr().err
+    assert errors.startswith("septet: mind the step.\n")
+    assert "test_house.py" in errors
+    assert warnings.formatwarning is not cli._warned
 
 
 def test_doctor_lists_what_is_there_and_json_parses(capsys):

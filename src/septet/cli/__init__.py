@@ -7,6 +7,7 @@ instant.
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import wraps
@@ -16,7 +17,7 @@ from inspect import Parameter, signature
 from typing import Annotated, Any, get_origin
 
 import septet
-from septet._core.errors import DataError, SeptetError
+from septet._core.errors import DataError, SeptetError, SeptetWarning
 
 GROUPS = {
     "optim": "train with a fraction of the optimizer's memory",
@@ -29,6 +30,7 @@ GROUPS = {
 }
 OK, MISSED, USAGE, DATA, INTERRUPTED = 0, 1, 2, 3, 130
 Command = Callable[..., int]
+_formatted = warnings.formatwarning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     of any error.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    usual, warnings.formatwarning = warnings.formatwarning, _warned
     try:
         code = _dispatch(words)
         sys.stdout.flush()
@@ -58,7 +61,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             if isinstance(error, DataError | OSError) and not isinstance(error, ImportError)
             else USAGE
         )
+    finally:
+        warnings.formatwarning = usual
     return code
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """What a warning says; those that are not ours tell where they come from."""
+    if issubclass(category, SeptetWarning):
+        return f"septet: {message}\n"
+    return _formatted(message, category, filename, lineno, line)
 
 
 def commands(group: str) -> Mapping[str, Command]:
