@@ -259,9 +259,13 @@ class Trainer:
     def _latents(self, index: int, count: int) -> list[Tensor] | None:
         if self.network.latent == "none":
             return None
-        seed = derive_seed(self.training.seed, "latent", index, self.world.rank)
-        source = torch.Generator(self.device).manual_seed(seed)
-        return self.generator.sample_latents(count, self.network.window, source)
+        # drawn for the windows of all processes, so that their number changes nothing
+        source = torch.Generator(self.device).manual_seed(
+            derive_seed(self.training.seed, "latent", index, 0)
+        )
+        drawn = self.generator.sample_latents(count * self.world.size, self.network.window, source)
+        mine = slice(count * self.world.rank, count * (self.world.rank + 1))
+        return [latents[mine] for latents in drawn]
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.training.bfloat16:
