@@ -1,8 +1,8 @@
 """The shipped model beside every installed peer; attention and measures beside their plain forms.
 
-Floors are those of the issue of the method: at least 30 times less memory and twice less CPU for
-attention over 8192 frames, measures five times faster than frame by frame, a real-time factor of
-at most 0.15 on one core, PESQ 0.25 above the noisy input's with STOI and SI-SDR up.
+Floors: at least 30 times less memory and twice less CPU for attention over 8192 frames, measures
+five times faster than frame by frame, a real-time factor of at most 0.15 on one core, PESQ 0.25
+above the noisy input's with STOI and SI-SDR up.
 """
 
 import json
