@@ -10,9 +10,8 @@ from septet.optim import AdamSNSM
 from septet.recipes import Run
 from septet.recipes.optim_llama import run as recipe
 from septet.recipes.optim_llama._methods import METHODS, N_TRIES, build
-from septet.recipes.optim_llama._study import best, lean_method, symbols_to
+from septet.recipes.optim_llama._study import Workers, best, lean_method, symbols_to
 from septet.recipes.optim_llama._training import Job, Setting, run_job
-from septet.recipes.optim_llama._workers import workers
 from septet.recipes.optim_llama.corpus import N_SYMBOLS, corpus, cut
 from septet.recipes.optim_llama.model import SHAPES, Llama, Shape, _rotated
 from septet.training import load_checkpoint
@@ -324,8 +323,8 @@ def test_worker_processes_end_like_this_one(tmp_path):
     results = []
     for n in (1, 2):
         (tmp_path / str(n)).mkdir()
-        with workers(Run(tmp_path / str(n), "smoke", lambda text: None), n) as pool:
-            results.append({name: untimed(r) for name, r in pool.results(jobs).items()})
+        pool = Workers(Run(tmp_path / str(n), "smoke", lambda text: None), n)
+        results.append({name: untimed(r) for name, r in pool.results(jobs).items()})
     for name in jobs:
         alone, apart = (r[name] for r in results)
         assert apart["loss"] == pytest.approx(alone["loss"], rel=1e-5)  # thread counts differ

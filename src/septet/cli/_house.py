@@ -5,6 +5,8 @@ import importlib.metadata
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,12 +123,12 @@ def reproduce(words: list[str]) -> int:
         return _plan(chosen, options.scale, as_json=options.as_json)
     if options.settings:
         unknown = ["--help"]
+    configs = [_config(recipe, options, unknown) for recipe in chosen]
+    if options.fetch:
+        _fetch(name for recipe in chosen for name in recipe.scale(options.scale).data)
     outcomes = []
-    for recipe in chosen:
-        config = _config(recipe, options, unknown)
+    for recipe, config in zip(chosen, configs, strict=True):
         with _console.progress(recipe.name) as say:
-            if options.fetch:
-                _fetch(recipe.scale(options.scale).data, say)
             outcomes.append(
                 recipes.reproduce(
                     recipe, options.scale, config, options.runs, fresh=options.fresh, say=say
@@ -225,18 +227,22 @@ def _refuse_endless(value: Any, name: str = "settings") -> None:
             _refuse_endless(item, name)
 
 
-def _fetch(wanted: tuple[str, ...], say: Any) -> None:
-    """Fetch what is missing; what cannot be reached is said, and the recipe is then not run."""
+def _fetch(wanted: Iterable[str]) -> None:
+    """Fetch what is missing; what cannot be reached is said, and its recipes are then not run."""
     from septet import data
     from septet._core.errors import DataError
 
-    for name in wanted:
-        if not data.available(name):
-            say(f"fetching {name}")
-            try:
-                data.fetch(name)
-            except DataError as error:
-                _console.note(str(error))
+    def bring(name: str) -> None:
+        say(name)
+        try:
+            data.fetch(name)
+        except DataError as error:
+            _console.note(str(error))
+
+    missing = [name for name in dict.fromkeys(wanted) if not data.available(name)]
+    if missing:
+        with _console.progress("fetching") as say, ThreadPoolExecutor(4) as pool:
+            list(pool.map(bring, missing))
 
 
 def _plan(chosen: list[Any], scale: str, *, as_json: bool) -> int:

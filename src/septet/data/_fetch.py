@@ -5,6 +5,7 @@ import stat
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from septet.data._store import (
 )
 
 Progress = Callable[[str], None]
-_fetching = threading.Lock()
+_fetching = defaultdict[str, threading.Lock](threading.Lock)  # one set by one thread at a time
 _WORK = ".fetch-"
 
 
@@ -59,7 +60,7 @@ def fetch(
         If there is no such data set.
     """
     entry = describe(name)
-    with _fetching:
+    with _fetching[name]:
         failures: list[str] = []
         missing = _missing(entry, failures)
         if missing and entry.needs_acceptance and not accept_licence:

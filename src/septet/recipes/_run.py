@@ -57,16 +57,26 @@ class Run:
         path = self.checkpoint / f"{name}.json"
         if not path.exists():
             self.say(name)
-            start = time.perf_counter()
-            write_json(path, sealed({"value": function(*args)}))
-            self.record(stage=name, seconds=round(time.perf_counter() - start, 3))
+            self.keep(name, *timed(function, *args))
         return _kept(path)
+
+    def keep(self, name: str, value: Any, seconds: float) -> None:
+        """Keep the result of a stage that took so many seconds, wherever it was computed."""
+        write_json(self.checkpoint / f"{name}.json", sealed({"value": value}))
+        self.record(stage=name, seconds=round(seconds, 3))
 
     def record(self, **entry: Any) -> None:
         """Append one line to the history."""
         line = json.dumps(entry, ensure_ascii=False, allow_nan=False) + "\n"
         with (self.folder / "history.jsonl").open("ab") as file:
             file.write(line.encode("utf-8"))
+
+
+def timed(function: Callable[..., Any], *args: Any) -> tuple[Any, float]:
+    """Return ``function(*args)`` and the seconds that it took."""
+    start = time.perf_counter()
+    value = function(*args)
+    return value, time.perf_counter() - start
 
 
 def _kept(path: Path) -> Any:

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from septet._core import checks
 from septet.recipes import Exhibit, Measure, Run, Table, measured
+from septet.recipes._workers import run_all
 from septet.spiking import LatencyEncoder, SpikingClassifier, SpikingNoveltyDetector
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -33,6 +34,8 @@ class Config:
     """Most passes of the classifier."""
     samples: int = 1797
     """Of all digits."""
+    workers: int = 0
+    """Seeds at a time; zero takes one per core."""
 
     def __post_init__(self) -> None:
         checks.integer("known", self.known, low=2, high=9)
@@ -43,7 +46,8 @@ class Config:
 
 def run(config: Config, run: Run) -> Results:
     """Classify behind each gate with every seed; resumable after each."""
-    return {"rows": [run.stage(f"seed-{s}", _gated, config, s) for s in config.seeds]}
+    jobs = [(f"seed-{seed}", _gated, (config, seed)) for seed in config.seeds]
+    return {"rows": list(run_all(run, jobs, config.workers).values())}
 
 
 def _gated(config: Config, seed: int) -> dict[str, Any]:

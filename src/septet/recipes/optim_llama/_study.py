@@ -1,9 +1,12 @@
 """The parts of the study: tuning, comparison, Adagrad's family, ablations, fine-tuning."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from septet.recipes import Run
+from septet.recipes._workers import run_all
 from septet.recipes.optim_llama._methods import (
     ADAGRAD,
     CONFIRMED,
@@ -12,13 +15,29 @@ from septet.recipes.optim_llama._methods import (
     METHODS,
     Rates,
 )
-from septet.recipes.optim_llama._training import Job, Setting
-from septet.recipes.optim_llama._workers import Workers
+from septet.recipes.optim_llama._training import Job, Setting, run_job
 
 TUNING_SEED = 1_000_000  # of no comparison, so that tuning does not flatter any
 FINE_TUNED = ("adam", "adam-two-rates", "adam-snsm")
 
 Results = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Trains jobs as stages of a recipe, `n` at a time (0: one per core)."""
+
+    run: Run
+    n: int
+
+    def results(self, jobs: Mapping[str, Job]) -> dict[str, Results]:
+        """Train what has not been trained yet and return the result of each job by its name."""
+        calls = [(name, run_job, (job, self.folder(name))) for name, job in jobs.items()]
+        return run_all(self.run, calls, self.n)
+
+    def folder(self, name: str) -> Path:
+        """Return where the training called `name` keeps its checkpoint and history."""
+        return self.run.checkpoint / "runs" / name
 
 
 def tune(

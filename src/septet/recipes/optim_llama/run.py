@@ -9,9 +9,8 @@ import numpy as np
 from septet._core import checks
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
 from septet.recipes.optim_llama._methods import CONFIRMED, LEAN, MAIN, METHODS
-from septet.recipes.optim_llama._study import Results, study, symbols_to
+from septet.recipes.optim_llama._study import Results, Workers, study, symbols_to
 from septet.recipes.optim_llama._training import Setting
-from septet.recipes.optim_llama._workers import workers
 
 _NEVER = 2.0  # budgets that a run which misses the target is counted with
 
@@ -91,8 +90,7 @@ def run(config: Config, run: Run) -> Results:
         device=config.device,
         bfloat16=config.bfloat16,
     )
-    with workers(run, config.workers) as pool:
-        return study(pool, setting, config)
+    return study(Workers(run, config.workers), setting, config)
 
 
 def token_ratio_to_adam(results: Results) -> Measure | None:
