@@ -316,6 +316,7 @@ def test_ids_that_became_floats_in_a_table_are_refused():
         ({}, ValueError, "score= must name the column of scores, one of 'id', 's', 't'"),
         ({"score": "t"}, TypeError, "column 't' must hold numbers"),
         ({"score": "s", "id": "x"}, ValueError, "id='x' is no column"),
+        ({"score": "s", "id": [1, 2, 3]}, TypeError, "id must name a column .*; got list"),
         ({"score": "s", "order": "given"}, ValueError, "order must be one of"),
         ({"score": "s", "order": "group"}, ValueError, "order='group' needs groups"),
         ({"score": "s", "reserve": 9}, ValueError, "reserve must be from 0 to 1; got 9"),
@@ -332,6 +333,8 @@ def test_options_of_pick_are_checked(options, error, message):
 def test_column_names_without_a_frame_are_refused():
     with pytest.raises(TypeError, match="column names need a frame .*got list"):
         pick(SCORES, 2, id="name", seed=1)
+    with pytest.raises(ValueError, match="group must have 2 entries, one per candidate; got 1"):
+        pick([0.25, 0.5], 1, group=["a"], seed=1)
 
 
 def test_messages_about_scores_name_candidates_by_id():

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -52,6 +53,21 @@ def test_it_can_be_searched_over(pool):
         FairCohortSelector(LogisticRegression()), {"estimator__C": [0.1, 1.0]}, cv=3
     )
     assert search.fit(X, y).best_estimator_.select(X).sum() == 1
+
+
+def test_an_ensemble_that_counts_no_members_yet_can_be_chosen_with(pool):
+    selector = FairCohortSelector(RandomForestClassifier(3, random_state=0), k=20)
+    assert hasattr(selector, "predict_proba")
+    assert cross_val_score(selector, *pool, cv=2).min() > 0.5
+    assert selector.fit(*pool).select(pool[0]).sum() == 20
+
+
+def test_the_plot_leaves_out_what_takes_n_squared_steps_for_many(monkeypatch):
+    monkeypatch.setattr("septet.cohort._baselines.MOST_SQUARED", 3)
+    figure = plot_probabilities([0.9, 0.5, 0.3, 0.1], 2)
+    names = {line.get_label() for line in figure.axes[0].get_lines()}
+    assert "permute then classify" not in names
+    assert "uniform" in names
 
 
 def test_the_plot_shows_the_optimum_and_the_baselines():

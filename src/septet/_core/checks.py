@@ -37,6 +37,8 @@ def number(
         x = float(value)  # pyrefly: ignore[bad-argument-type]
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a number; got {value!r}.") from None
+    except OverflowError:  # an integer beyond all doubles
+        x = np.inf
     if not np.isfinite(x):
         raise ValueError(f"{name} must be finite; got {x!r}.")
     for bound, fits, words in (
@@ -55,14 +57,27 @@ def choice(name: str, value: object, options: Iterable[str]) -> str:
     known = list(options)
     if isinstance(value, str) and value in known:
         return value
-    near = get_close_matches(str(value), known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}; got {value!r}.{hint}")
+    raise ValueError(
+        f"{name} must be one of {', '.join(map(repr, known))}; got {value!r}."
+        f"{did_you_mean(value, known)}"
+    )
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """Return a sentence, after a space, that suggests the nearest known word; '' if none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("hebs", ["hebb", "stdp"])
+    " Did you mean 'hebb'?"
+    """
+    near = get_close_matches(str(word), list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""
 
 
 def vector(name: str, values: ArrayLike, *, size: int | None = None) -> NDArray[np.float64]:
     """Return `values` as a 1-D float64 array of finite numbers; name the first bad one."""
-    array = _floats(name, values)
+    array = floats(name, values)
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D; got shape {array.shape}.")
     if size is not None and array.size != size:
@@ -73,7 +88,7 @@ def vector(name: str, values: ArrayLike, *, size: int | None = None) -> NDArray[
 
 def matrix(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Return `values` as a 2-D float64 array of finite numbers; name the first bad one."""
-    array = _floats(name, values)
+    array = floats(name, values)
     if array.ndim != 2:
         raise ValueError(f"{name} must be 2-D (samples, features); got shape {array.shape}.")
     _finite(name, array)
@@ -82,7 +97,7 @@ def matrix(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 def probabilities(name: str, values: ArrayLike) -> NDArray[np.float64]:
     """Return `values` as a 1-D float64 array of numbers in [0, 1]; name the first bad one."""
-    array = _floats(name, values)
+    array = floats(name, values)
     if array.ndim != 1:
         raise ValueError(f"{name} must be 1-D, one number per candidate; got shape {array.shape}.")
     bad = np.flatnonzero(~((array >= 0) & (array <= 1)))  # also catches NaN
@@ -94,11 +109,23 @@ def probabilities(name: str, values: ArrayLike) -> NDArray[np.float64]:
     return array
 
 
-def _floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+def floats(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """Return `values` of any shape as float64; text, dates and complex numbers are refused."""
     try:
-        return np.asarray(values, dtype=np.float64)
+        array = np.asarray(values)
+        kind = array.dtype.kind
+        if kind in "USMmc" or (kind == "O" and _some_text(array)):  # NumPy would convert, or cut
+            raise TypeError(f"got {'text' if kind in 'USO' else array.dtype}")
+        # objects such as missing values of a frame know best themselves how they become floats
+        return np.asarray(values if kind == "O" else array, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must hold numbers only: {error}.") from None
+    except OverflowError:
+        raise ValueError(f"{name} holds a number beyond all doubles.") from None
+
+
+def _some_text(array: NDArray[np.object_]) -> bool:
+    return any(isinstance(value, str | bytes) for value in array.flat)
 
 
 def _finite(name: str, array: NDArray[np.float64]) -> None:

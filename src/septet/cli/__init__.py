@@ -9,7 +9,6 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from inspect import Parameter, signature
 from typing import Annotated, Any, get_origin
 
 import septet
+from septet._core.checks import did_you_mean
 from septet._core.errors import DataError, SeptetError, SeptetWarning
 
 GROUPS = {
@@ -150,8 +150,7 @@ def _with_names(function: Command) -> Command:
 
 
 def _unknown(prog: str, word: str, known: list[str]) -> int:
-    near = get_close_matches(word, known, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    hint = did_you_mean(word, known)
     print(f"{prog}: no command {word!r}.{hint} {prog} --help lists them.", file=sys.stderr)
     return USAGE
 

@@ -5,22 +5,22 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from septet._core import checks
 from septet.cohort._baselines import (
+    MOST_SQUARED,
     permute_then_classify_probabilities,
     top_k_probabilities,
     uniform_probabilities,
     weighted_sampling_probabilities,
 )
 from septet.cohort._draw import group_labels
-from septet.cohort._frames import read_table
+from septet.cohort._frames import column, read_table
 from septet.cohort._marginals import Marginals
 from septet.cohort._scores import Floats, check_scores, check_size
 from septet.cohort._selection import float_marginals
 
-_MOST_SQUARED = 20_000  # candidates for whom n squared steps are taken
 _FAIR = 1e-9  # violation up to which probabilities count as fair: rounding
 
 
@@ -191,7 +191,9 @@ def audit(
     """
     checks.choice("objective", objective, ("linear", "ratio"))
     if isinstance(candidates, Marginals):
-        p, candidates, id, score = candidates, candidates.scores, None, None  # noqa: A001
+        if p is not None:
+            raise TypeError("p must be left out: the candidates are given as probabilities.")
+        p, candidates = candidates, candidates.scores
     table = read_table(candidates, id=id, score=score, group=group)
     s = check_scores(table.scores, table.labels)
     size, values, name = _probabilities(s, k, p, objective, table.frame)
@@ -249,10 +251,12 @@ def _probabilities(
     if isinstance(p, Marginals):
         if len(p) != s.size:
             raise ValueError(f"p must have {s.size} entries, one per candidate; got {len(p)}.")
+        if k is not None and check_size(k, s.size) != p.k:
+            raise ValueError(f"k must be {p.k}, what the probabilities add up to; got {k}.")
         name = "this selection" if p.objective == "utility" else f"{p.objective} optimum"
         return p.k, np.asarray(p), name
     if isinstance(p, str):
-        p = _column(frame, "p", p)
+        p = column(frame, "p", p).to_numpy()
     values = checks.probabilities("p", p)
     if values.size != s.size:
         raise ValueError(f"p must have {s.size} entries, one per candidate; got {values.size}.")
@@ -269,7 +273,7 @@ def others(s: Floats, k: int, name: str) -> dict[str, Floats]:
     """
     rows = {"linear optimum": np.asarray(float_marginals(s, k, "linear"))}
     rows["ratio optimum"] = np.asarray(float_marginals(s, k, "ratio"))
-    if s.size <= _MOST_SQUARED:
+    if s.size <= MOST_SQUARED:
         rows["permute then classify"] = permute_then_classify_probabilities(s, k)
     if s.any():
         rows["weighted sampling"] = weighted_sampling_probabilities(s, k)
@@ -300,8 +304,6 @@ def _groups(
     if groups is None:
         return ()
     labels = group_labels(groups)
-    if len(labels) != s.size:
-        raise ValueError(f"group must have {s.size} entries, one per candidate; got {len(labels)}.")
     names, code, sizes = np.unique(
         np.array(labels, dtype=object), return_inverse=True, return_counts=True
     )
@@ -326,16 +328,8 @@ def _outcomes(outcome: Any, frame: Any, n: int) -> Floats | None:
     if outcome is None:
         return None
     if isinstance(outcome, str):
-        outcome = _column(frame, "outcome", outcome)
+        outcome = column(frame, "outcome", outcome).to_numpy()
     return checks.vector("outcome", outcome, size=n)
-
-
-def _column(frame: Any, what: str, name: str) -> NDArray[Any]:
-    if frame is None:
-        raise TypeError(f"{what}={name!r} names a column, but the candidates are no frame.")
-    if name not in frame.columns:
-        raise ValueError(f"{what}={name!r} is no column; there are {', '.join(frame.columns)}.")
-    return frame[name].to_numpy()
 
 
 def _plain(label: Any) -> Any:

@@ -11,6 +11,8 @@ from septet.cohort._scores import Floats, check_scores, check_size
 
 Rows: TypeAlias = NDArray[np.intp]
 
+MOST_SQUARED = 20_000  # candidates for whom pictures and reports take n squared steps
+
 
 def permute_then_classify(scores: ArrayLike, k: int, *, random_state: RandomState = None) -> Rows:
     """Draw by visiting everybody in random order and taking whoever's coin says yes.

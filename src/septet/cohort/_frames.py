@@ -42,9 +42,9 @@ def read_table(candidates: Any, *, id: Any = None, score: Any = None, group: Any
     Raises
     ------
     TypeError
-        If column names are given without a frame.
+        If column names are given without a frame, or vectors with one.
     ValueError
-        If a column is missing; the message lists those there are.
+        If a column is missing (the message lists those there are), or a vector has another length.
     """
     import narwhals.stable.v2 as nw
 
@@ -53,15 +53,15 @@ def read_table(candidates: Any, *, id: Any = None, score: Any = None, group: Any
         return _vectors(candidates, id, score, group)
     if score is None:
         raise ValueError(f"score= must name the column of scores, one of {_names(frame)}.")
-    scores = _column(frame, "score", score)
+    scores = column(frame, "score", score)
     if not scores.dtype.is_numeric():
         raise TypeError(f"column {score!r} must hold numbers; its type is {scores.dtype}.")
     ids = (
         row_ids(len(frame))
         if id is None
-        else check_ids(_exact(_column(frame, "id", id)), len(frame))
+        else check_ids(_exact(column(frame, "id", id)), len(frame))
     )
-    groups = None if group is None else _column(frame, "group", group).to_list()
+    groups = None if group is None else column(frame, "group", group).to_list()
     values = scores.cast(nw.Float64).to_numpy()
     return Table(values, ids, None if id is None else ids.values, groups, frame)
 
@@ -76,20 +76,35 @@ def _vectors(candidates: Any, ids: Any, score: Any, group: Any) -> Table:
     n = scores.shape[0] if scores.ndim else 0
     checked = row_ids(n) if ids is None else check_ids(ids, n)
     groups = None if group is None else list(group)
+    if groups is not None and len(groups) != n:
+        raise ValueError(f"group must have {n} entries, one per candidate; got {len(groups)}.")
     return Table(scores, checked, None if ids is None else checked.values, groups, None)
 
 
-def _column(frame: Any, what: str, name: str) -> Any:
+def column(frame: Any, what: str, name: Any) -> Any:
+    """Return a column of a narwhals frame, asked for by the argument `what`.
+
+    Raises
+    ------
+    TypeError
+        If there is no frame, or `name` is a vector.
+    ValueError
+        If it has no such column; the message lists those there are.
+    """
+    if frame is None:
+        raise TypeError(f"{what}={name!r} names a column, but the candidates are no frame.")
+    if np.ndim(name):
+        raise TypeError(f"{what} must name a column of the frame; got {type(name).__name__}.")
     if name not in frame.columns:
         raise ValueError(f"{what}={name!r} is no column; there are {_names(frame)}.")
     return frame[name]
 
 
-def _exact(column: Any) -> Any:
+def _exact(ids: Any) -> Any:
     """Return a column of ids without any conversion between kinds."""
-    if column.dtype.is_integer() and not column.null_count():
-        return column.to_numpy()
-    return column.to_list()
+    if ids.dtype.is_integer() and not ids.null_count():
+        return ids.to_numpy()
+    return ids.to_list()
 
 
 def _names(frame: Any) -> str:

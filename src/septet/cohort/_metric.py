@@ -1,8 +1,9 @@
 """Best fair probabilities for a known task metric: a linear programme, constraints as needed."""
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from septet._core import checks
 from septet._core.errors import InfeasibleError
 from septet.cohort._marginals import lattice_distances
 from septet.cohort._scores import LATTICE, Floats
@@ -13,7 +14,7 @@ _PER_ROW = 4  # violated constraints that join per candidate and round
 _BLOCK = 256
 
 
-def check_metric(metric: NDArray, n: int) -> Floats:
+def check_metric(metric: ArrayLike, n: int) -> Floats:
     """Return `metric` as float64 distances of shape (n, n).
 
     Raises
@@ -22,7 +23,7 @@ def check_metric(metric: NDArray, n: int) -> Floats:
         If the shape is another, a distance is NaN or negative, the diagonal is not 0 or the matrix
         is not symmetric.
     """
-    distances = np.asarray(metric, dtype=np.float64)
+    distances = checks.floats("metric", metric)
     if distances.shape != (n, n):
         raise ValueError(
             f"metric must be an (n, n) matrix of distances, n = {n}; got shape {distances.shape}."

@@ -29,7 +29,8 @@ def plot_probabilities(
     k : int
         Cohort size.
     baselines : bool, default True
-        Also show permute-then-classify, weighted sampling, uniform choice and top k.
+        Also show permute-then-classify (up to 20,000 candidates: it takes n squared steps),
+        weighted sampling, uniform choice and top k.
     ax : matplotlib.axes.Axes, optional
         Draw here instead of into a new figure.
 
@@ -58,7 +59,8 @@ def plot_probabilities(
         ),
     }
     if baselines:
-        curves["permute then classify"] = _baselines.permute_then_classify_probabilities(s, k)
+        if s.size <= _baselines.MOST_SQUARED:
+            curves["permute then classify"] = _baselines.permute_then_classify_probabilities(s, k)
         if s.any():
             curves["weighted sampling"] = _baselines.weighted_sampling_probabilities(s, k)
         curves["uniform"] = _baselines.uniform_probabilities(s, k)

@@ -93,16 +93,12 @@ def roster_digest(ids: Ids, z: Ints, groups: Sequence[str] | None = None) -> byt
     """Return the SHA-256 of the canonical roster, 32 bytes."""
     digest = hashlib.sha256(roster_header(ids.kind, groups=groups is not None))
     for start in range(0, z.size, _CHUNK):
-        rows = slice(start, start + _CHUNK)
-        chosen = rows if ids.order is None else ids.order[rows]
-        labels = None
-        if groups is not None:
-            labels = [groups[i] for i in np.arange(z.size)[chosen].tolist()]
-        if isinstance(ids.values, list):
-            names = [ids.values[i] for i in np.arange(z.size)[chosen].tolist()]
-            digest.update(record_bytes(names, z[chosen], labels))
-        else:
-            digest.update(record_bytes(ids.values[chosen], z[chosen], labels))
+        places = np.arange(start, min(start + _CHUNK, z.size))
+        rows = places if ids.order is None else ids.order[places]
+        names = ids.values
+        some = [names[i] for i in rows.tolist()] if isinstance(names, list) else names[rows]
+        labels = None if groups is None else [groups[i] for i in rows.tolist()]
+        digest.update(record_bytes(some, z[rows], labels))
     return digest.digest()
 
 

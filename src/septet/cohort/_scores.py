@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from septet._core import checks
 from septet._core.errors import SeptetWarning
 from septet.cohort._engine import over_chunks
 
@@ -65,10 +66,7 @@ def check_scores(scores: ArrayLike, labels: Sequence[Any] | None = None) -> Floa
     SeptetWarning
         If scores within 1e-12 of [0, 1] were clipped.
     """
-    try:
-        values = np.asarray(scores, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"scores must hold numbers only: {error}.") from None
+    values = checks.floats("scores", scores)
     if values.ndim != 1:
         raise ValueError(f"scores must be 1-D, one per candidate; got shape {values.shape}.")
     if not values.size:

@@ -174,8 +174,9 @@ def refuse_zero_scores(
     if allow:
         return
     found = (
-        f"{lifted} candidate{'s' * (lifted > 1)} of score 0 get a positive probability, because "
-        f"k = {k} is more than the scores add up to ({total:.6g})"
+        f"{lifted} {'candidates' if lifted > 1 else 'candidate'} of score 0 get"
+        f"{'' if lifted > 1 else 's'} a positive probability, because k = {k} is more than the "
+        f"scores add up to ({total:.6g})"
     )
     if allow is False:
         raise InfeasibleError(
@@ -200,7 +201,7 @@ def _general(
 ) -> Marginals:
     n = scores.size
     u = scores if utility is None else checks.vector("utility", utility, size=n)
-    distances = None if metric is None else check_metric(np.asarray(metric), n)
+    distances = None if metric is None else check_metric(metric, n)
     z = quantise(scores) if exact else None
     numerators, denominator, values = None, None, None
     if distances is not None:

@@ -17,8 +17,7 @@ from septet.cohort._selection import selection_probabilities
 
 def _has(method: str) -> Any:
     def check(self: "FairCohortSelector") -> bool:
-        inner = getattr(self, "estimator_", None) or self.estimator or LogisticRegression()
-        getattr(inner, method)
+        getattr(self.estimator_ if hasattr(self, "estimator_") else self._inner(), method)
         return True
 
     return available_if(check)
@@ -85,8 +84,7 @@ class FairCohortSelector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
     def fit(self, X: ArrayLike, y: ArrayLike, **fit_params: Any) -> Self:
         """Fit the classifier on X of shape (n_samples, n_features) and labels y."""
-        inner = LogisticRegression() if self.estimator is None else clone(self.estimator)
-        self.estimator_ = inner.fit(X, y, **fit_params)
+        self.estimator_ = clone(self._inner()).fit(X, y, **fit_params)
         self.classes_ = self.estimator_.classes_
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
@@ -137,9 +135,13 @@ class FairCohortSelector(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
 
+    def _inner(self) -> Any:
+        # not by truth: an ensemble counts its members, and has none before it is fitted
+        return LogisticRegression() if self.estimator is None else self.estimator
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()  # pyrefly: ignore[missing-attribute]
-        inner = get_tags(self.estimator or LogisticRegression())
+        inner = get_tags(self._inner())
         tags.input_tags = inner.input_tags
         tags.classifier_tags = inner.classifier_tags
         return tags

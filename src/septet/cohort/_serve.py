@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from difflib import get_close_matches
 from typing import Any, TextIO
 
+from septet._core import checks
 from septet.cohort._stream import FairStream
 
 _REQUESTS = (("id", "score"), ("withdraw",), ("reduce_k",), ("close",))
@@ -74,8 +74,7 @@ def _request(line: str | bytes) -> dict[str, Any]:
         raise ValueError(f"a request is a JSON object; got {type(request).__name__}.")
     if tuple(sorted(request)) not in _REQUESTS:
         known = [key for form in _REQUESTS for key in form]
-        near = [get_close_matches(key, known, n=1) for key in request if key not in known]
-        hint = "".join(f" Did you mean {match[0]!r}?" for match in near if match)
+        hint = "".join(checks.did_you_mean(key, known) for key in request if key not in known)
         forms = ", ".join("{" + ", ".join(form) + "}" for form in _REQUESTS)
         raise ValueError(f"a request has the keys of one of {forms}; got {list(request)}.{hint}")
     return request

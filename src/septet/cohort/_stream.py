@@ -332,9 +332,9 @@ class FairStream:
         Returns
         -------
         Cohort
-            `ids` in order of arrival: fewer than k if fewer arrived, or if somebody drawn had
-            withdrawn and nobody was left in reserve. `reserve` in its order, `certificate`; and
-            `p` and `rows` in order of arrival, for up to a million arrivals.
+            `ids` ascending: fewer than k if fewer arrived, or if somebody drawn had withdrawn and
+            nobody was left in reserve. `reserve` in its order, `certificate`; `rows`, counted in
+            order of arrival; and `p` in that order, for up to a million arrivals.
 
         Raises
         ------

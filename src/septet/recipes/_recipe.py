@@ -4,13 +4,13 @@ import dataclasses
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from septet._core import checks
 from septet._core.errors import DataError
 from septet.recipes._claims import Claim
 
@@ -79,12 +79,7 @@ def load(name: str) -> Recipe:
     DataError
         If its files do not say what they must.
     """
-    known = names()
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"recipe must be one of {', '.join(known)}; got {name!r}.{hint}")
-    folder = _FOLDER / name.replace(".", "_")
+    folder = _FOLDER / checks.choice("recipe", name, names()).replace(".", "_")
     table = tomllib.loads((folder / "config.toml").read_text("utf-8"))
     claims = tomllib.loads((folder / "claims.toml").read_text("utf-8"))
     try:
@@ -112,8 +107,7 @@ def build(cls: type, table: Mapping[str, Any], where: str) -> Any:
     fields = {f.name for f in dataclasses.fields(cls)}
     for key in table:
         if key not in fields:
-            near = get_close_matches(key, fields, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
+            hint = checks.did_you_mean(key, fields)
             raise DataError(f"{where}: unknown setting {key!r}.{hint}")
     return cls(**{key: _coerce(hints[key], table[key], f"{where}: {key}") for key in table})
 
