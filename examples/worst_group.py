@@ -63,8 +63,9 @@ def train_plainly(settings: Settings, model: nn.Module, training: TensorDataset)
     """Train in a loop of one's own: the loss takes the rows' losses and groups."""
     loss = robust_loss(settings, training)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    loader = batches(settings, training)
     for _ in range(settings.epochs):
-        for X, y, group in batches(settings, training):
+        for X, y, group in loader:
             optimizer.zero_grad()
             loss(row_losses(model, X, y), group).backward()
             optimizer.step()

@@ -25,6 +25,8 @@ from septet.cohort._ledger import STATUSES, Event, Id, Ints, Person, arrival_lin
 
 _APPLICATION = 0x53455054  # "SEPT", marks the file as ours
 _VERSION = 1
+# what SQLite raises for a damaged file; Python cannot decode a message that quotes damaged text
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
 _MANY = 500  # ids or numbers in one query
 _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -106,7 +108,7 @@ class StoreLedger:
         try:
             ours = sql.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION
             version = sql.execute("PRAGMA user_version").fetchone()[0]
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             sql.close()
             raise _foreign(path, error) from None
         if not ours or version != _VERSION:
@@ -299,7 +301,7 @@ class StoreLedger:
             row = self._sql.execute(
                 "SELECT (SELECT count(*) FROM arrivals) + (SELECT count(*) FROM actions)"
             ).fetchone()
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             raise _foreign(self.path, error) from None
         return row[0]
 
@@ -313,12 +315,12 @@ def _connect(path: Path) -> sqlite3.Connection:
         sql.execute("PRAGMA synchronous = FULL")
         sql.execute("BEGIN IMMEDIATE")
         sql.execute("COMMIT")
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise _foreign(path, error) from None
     return sql
 
 
-def _foreign(path: Path, error: sqlite3.Error) -> DataError:
+def _foreign(path: Path, error: Exception) -> DataError:
     if "locked" in str(error):
         return DataError(f"{path} is in use by another process: one stream, one process.")
     return DataError(f"{path} cannot be used as a stream's store: {error}.")

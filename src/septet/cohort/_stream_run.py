@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from septet.cohort._ledger import (
     Ledger,
     chain,
 )
-from septet.cohort._store import StoreLedger
+from septet.cohort._store import UNREADABLE, StoreLedger
 from septet.cohort._stream_close import cohort_from, draw_seats, seat_rule, write_certificate
 from septet.cohort._stream_reference import PlainEngine, coin_from
 from septet.cohort._stream_rule import MOST, Rule
@@ -82,7 +81,7 @@ class StreamRun:
         """
         try:
             return cls._resume(ledger)
-        except sqlite3.DatabaseError as error:
+        except UNREADABLE as error:
             raise CheckpointError(f"{ledger.path} is damaged: {error}.") from None
 
     @classmethod
