@@ -112,18 +112,19 @@ def reproduce(words: list[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     every = options.recipe == "all"
+    if options.settings:
+        unknown = ["--help"]
     if every and unknown:
-        raise ValueError(f"settings belong to one recipe, not to all; got {' '.join(unknown)}.")
+        raise ValueError("settings belong to one recipe, not to all; name one.")
     chosen = [recipes.load(n) for n in (recipes.names() if every else [options.recipe])]
     if every:
         chosen = [recipe for recipe in chosen if options.scale in recipe.scales]
+    # a plan needs no code of the recipe's own, unless there are settings to check
+    configs = [_config(r, options, unknown) for r in chosen if unknown or not options.plan]
     if options.plan:
         return _plan(chosen, options.scale, as_json=options.as_json)
-    if options.settings:
-        unknown = ["--help"]
     outcomes = []
-    for recipe in chosen:
-        config = _config(recipe, options, unknown)
+    for recipe, config in zip(chosen, configs, strict=True):
         with _console.progress(recipe.name) as say:
             if options.fetch:
                 _fetch(recipe.scale(options.scale).data, say)
