@@ -4,7 +4,9 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -197,4 +199,10 @@ def test_warnings_are_told_without_the_code_that_gave_them(capsys, monkeypatch):
 def test_doctor_lists_what_is_there_and_json_parses(capsys):
     assert cli.main(["doctor", "--json"]) == cli.OK
     facts = json.loads(capsys.readouterr().out)
-    assert set(facts) >= {"septet", "python", "cores", "torch", "data cache", "data sets present"}
+    assert set(facts) >= {"septet", "python", "cores", "data cache", "data sets present"}
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    packages = {re.match(r"[\w.-]+", line)[0] for extra in extras for line in extra} - {"septet"}
+    assert {"torch", "onnx", "pillow"} < packages
+    assert {name.lower() for name in packages} <= {name.lower() for name in facts}
