@@ -1,11 +1,13 @@
 """What importing the library must not do."""
 
+import os
 import subprocess
 import sys
 
 
-def fresh(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+def fresh(code: str, **extra: str) -> str:
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ | extra, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -13,6 +15,11 @@ def fresh(code: str) -> str:
 def test_the_top_level_loads_neither_torch_nor_scipy():
     code = "import sys, septet; print({'torch', 'scipy', 'numba'} & set(sys.modules))"
     assert fresh(code) == "set()"
+
+
+def test_errors_can_be_caught_by_the_names_that_the_guides_give_them():
+    code = "import septet\ntry: septet.data.load('mnist')\nexcept septet.DataError: print('caught')"
+    assert fresh(code, SEPTET_CACHE="/nonexistent", SEPTET_DATA="") == "caught"
 
 
 def test_importing_everything_opens_no_socket():

@@ -1,18 +1,35 @@
 """Seven published learning methods as software their fields can use.
 
 Subpackages load on first use, so ``import septet`` costs milliseconds and needs neither torch nor
-scipy.
+scipy. The errors and warnings that are Septet's own stand here.
 
 Examples
 --------
 >>> import septet
->>> septet.cohort.selection_probabilities([0.9, 0.5, 0.3, 0.1], k=2)[0]  # doctest: +SKIP
-0.95
+>>> septet.cohort.selection_probabilities([0.875, 0.5, 0.25, 0.125], k=2)[0]
+0.9375
 """
 
 from importlib import import_module
 from typing import Any
 
+from septet._core.errors import (
+    CheckpointError,
+    DataError,
+    InfeasibleError,
+    MissingExtraError,
+    SeptetError,
+    SeptetWarning,
+)
+
+__all__ = [
+    "CheckpointError",
+    "DataError",
+    "InfeasibleError",
+    "MissingExtraError",
+    "SeptetError",
+    "SeptetWarning",
+]
 __version__ = "0.1.0"
 
 _SUBPACKAGES = ("audio", "cohort", "data", "optim", "robust", "speech", "spiking")

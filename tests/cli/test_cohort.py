@@ -36,12 +36,39 @@ def test_a_shortlist_keeps_ids_and_rows_as_written(people, tmp_path, capsys):
     assert {row["town"] for row in rows} <= {"north", "south"}
 
 
+def test_cells_of_the_shortlist_are_copied_as_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = ["a,0.90,01234,+49 7", "b,0.50,00001,1e5", "c,.25,,007"]
+    (tmp_path / "all.csv").write_text("\n".join(["id,score,zip,tel", *rows]) + "\n", "utf-8")
+    for more in ([], ["--group", "zip", "--order", "group"], ["--reserve", "0", "--group", "tel"]):
+        words = ["cohort", "pick", "all.csv", "-k", "3", "-o", "short.csv", *more]
+        assert cli.main(words) == cli.OK
+        with (tmp_path / "short.csv").open() as file:
+            assert [",".join(row) for row in list(csv.reader(file))[1:]] == rows
+
+
+def test_what_a_certificate_needs_to_be_made_again_is_told_before_it_is_written(people, capsys):
+    words = ["cohort", "pick", str(people), "-k", "7", "--certificate", "missing/cert.json"]
+    assert cli.main(words) == cli.DATA
+    assert capsys.readouterr().err.startswith("seed: ")
+
+
 def test_the_certificate_verifies_whatever_the_order_of_rows(people, capsys):
     assert pick(people) == cli.OK
     header, *rows = people.read_text("utf-8").splitlines()
     people.write_text("\n".join([header, *reversed(rows)]) + "\n", "utf-8")
     assert cli.main(["cohort", "verify", "cert.json", str(people)]) == cli.OK
     assert "verified" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"{}", b"PAR1\xff\xfe"])
+def test_what_is_no_certificate_or_no_roster_is_told_in_words(people, tmp_path, capsys, content):
+    assert pick(people) == cli.OK
+    (tmp_path / "bad").write_bytes(content)
+    assert cli.main(["cohort", "verify", "bad", str(people)]) in (cli.MISSED, cli.DATA)
+    assert "certificate" in capsys.readouterr().err
+    assert cli.main(["cohort", "verify", "cert.json", "bad"]) == cli.MISSED
+    assert "NOT VERIFIED: bad" in capsys.readouterr().err
 
 
 def test_a_changed_score_or_certificate_is_found_out(people, tmp_path, capsys):
@@ -135,6 +162,21 @@ def test_a_wrong_line_is_answered_and_the_exit_code_tells(monkeypatch, capsys):
     code, (wrong, right) = serve(monkeypatch, capsys, lines, "-k", "1")
     assert code == cli.DATA
     assert wrong["error"].startswith("line 1: ")
+    assert right["status"] == "pending"
+
+
+def test_a_stored_stream_keeps_its_terms(tmp_path, monkeypatch, capsys):
+    store = ["--store", str(tmp_path / "s.db")]
+    assert serve(monkeypatch, capsys, [], "-k", "1", *store)[0] == cli.OK
+    for more in (["-k", "1"], ["--knots", "9"], ["--slack", "0"], ["--seed", "s"]):
+        assert serve(monkeypatch, capsys, [], *more, *store)[0] == cli.USAGE
+
+
+def test_a_score_beyond_all_doubles_ends_no_stream(monkeypatch, capsys):
+    lines = ['{"id": "a", "score": 1' + "0" * 400 + "}", '{"id": "a", "score": 0.5}']
+    code, (wrong, right) = serve(monkeypatch, capsys, lines, "-k", "1")
+    assert code == cli.DATA
+    assert "beyond all doubles" in wrong["error"]
     assert right["status"] == "pending"
 
 

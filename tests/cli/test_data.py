@@ -39,6 +39,12 @@ def test_fetch_of_an_unknown_set_suggests_the_nearest(capsys):
     assert "Did you mean 'fashion-mnist'?" in capsys.readouterr().err
 
 
+def test_a_wrong_name_is_told_before_anything_is_fetched(monkeypatch, capsys):
+    monkeypatch.setattr(data, "fetch", lambda *_, **__: pytest.fail("fetched"))
+    assert cli.main(["data", "fetch", "digits", "fashion_mnist"]) == cli.USAGE
+    assert "Did you mean 'fashion-mnist'?" in capsys.readouterr().err
+
+
 def test_fetch_that_fails_says_why_and_is_a_data_error(capsys):
     assert cli.main(["data", "fetch", "mnist"]) == cli.DATA
     err = capsys.readouterr().err

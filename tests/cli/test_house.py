@@ -4,7 +4,9 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -101,6 +103,14 @@ def test_an_unknown_setting_is_refused_with_a_suggestion(capsys):
     assert "--brownness" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("kitchen", "at")
+def test_a_plan_refuses_what_the_run_would_refuse(capsys):
+    assert cli.main(["reproduce", "toast", "--plan", "--brownnes", "1"]) == cli.USAGE
+    assert "--brownness" in capsys.readouterr().err
+    assert cli.main(["reproduce", "all", "--settings"]) == cli.USAGE
+    assert "one recipe, not to all" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("kitchen")
 def test_a_plan_does_nothing(at, capsys, monkeypatch):
     monkeypatch.setattr("septet.data.available", lambda name: False)
@@ -123,7 +133,7 @@ def test_missing_data_exits_3_with_the_command_that_helps(capsys, monkeypatch):
 def test_an_interruption_exits_130_and_the_same_command_goes_on(capsys):
     words = ["reproduce", "toast", "--interrupt-at", "1"]
     assert cli.main(words) == cli.INTERRUPTED
-    assert "goes on from here" in capsys.readouterr().err
+    assert "goes on from here if given again" in capsys.readouterr().err
     assert cli.main(words) == cli.OK
 
 
@@ -140,6 +150,20 @@ def test_a_users_mistake_shows_no_traceback_unless_asked(capsys, monkeypatch):
     monkeypatch.setenv("SEPTET_DEBUG", "1")
     with pytest.raises(ValueError, match="recipe must be one of"):
         cli.main(["reproduce", "nothing-like-it"])
+
+
+def test_standard_output_that_was_never_open_is_no_error():
+    command = f"{sys.executable} -m septet.cli list >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (cli.OK, "")
+
+
+def test_results_in_a_pipe_are_utf8_whatever_the_locale():
+    command = [sys.executable, "-m", "septet.cli", "data", "ls"]
+    env = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, env=env, capture_output=True)
+    assert (done.returncode, done.stderr) == (cli.OK, b"")
+    assert "│" in done.stdout.decode("utf-8") or "─" in done.stdout.decode("utf-8")
 
 
 def test_a_closed_reader_is_no_error():
@@ -175,4 +199,10 @@ def test_warnings_are_told_without_the_code_that_gave_them(capsys, monkeypatch):
 def test_doctor_lists_what_is_there_and_json_parses(capsys):
     assert cli.main(["doctor", "--json"]) == cli.OK
     facts = json.loads(capsys.readouterr().out)
-    assert set(facts) >= {"septet", "python", "cores", "torch", "data cache", "data sets present"}
+    assert set(facts) >= {"septet", "python", "cores", "data cache", "data sets present"}
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    packages = {re.match(r"[\w.-]+", line)[0] for extra in extras for line in extra} - {"septet"}
+    assert {"torch", "onnx", "pillow"} < packages
+    assert {name.lower() for name in packages} <= {name.lower() for name in facts}

@@ -59,6 +59,24 @@ def test_chunks_give_the_cohort_and_the_certificate_of_the_whole(
     assert verify(chunked.certificate, zip(names, frame["score"].tolist(), strict=True)).k == k
 
 
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_cells_of_several_lines_are_whole_however_large_the_file(tmp_path, in_memory):
+    rows = [f'{i:05d},{i % 100 / 100},"two lines,\nof {"text" * 10}"' for i in range(30_000)]
+    source, target = tmp_path / "all.csv", tmp_path / "some.csv"
+    source.write_text("\n".join(["id,score,note", *rows]) + "\n", "utf-8")
+    pick_file(source, target, 5, id="id", score="score", seed=1, in_memory=in_memory)
+    assert set(read_frame(target)["note"].to_pylist()) == {f"two lines,\nof {'text' * 10}"}
+
+
+def test_what_needs_the_whole_file_is_not_done_in_chunks(tmp_path):
+    path = written(tmp_path, id=[3, 1, 2], s=[0.5, 0.25, 0.75], g=["x", "y", "x"])
+    options = {"id": "id", "score": "s", "seed": 1, "reserve": 1}
+    frame = read_frame(path)
+    assert pick_file(path, None, 1, **options).certificate == pick(frame, 1, **options).certificate
+    with pytest.raises(ValueError, match="in_memory must not be False"):
+        pick_file(path, None, 1, in_memory=False, **options)
+
+
 def written(tmp_path, **columns):
     path = tmp_path / "all.parquet"
     parquet.write_table(pa.table(columns), path)

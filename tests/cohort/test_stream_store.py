@@ -285,8 +285,10 @@ def test_what_is_no_store_is_refused_by_name(store, tmp_path):
         FairStream.open(store)
     other = tmp_path / "other.db"
     sqlite3.connect(other).execute("CREATE TABLE t (x)")
+    before = other.read_bytes()
     with pytest.raises(DataError, match="is an SQLite file, but no stream's store"):
         FairStream.open(other)
+    assert other.read_bytes() == before
     with pytest.raises(DataError, match="cannot create the stream's store"):
         FairStream(**TERMS, store=tmp_path / "missing" / "a.db")
 

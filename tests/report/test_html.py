@@ -49,6 +49,26 @@ def test_the_index_links_every_finished_run(folder, tmp_path):
     assert (tmp_path / link).exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", b""),
+        ("result.json", b"[]"),
+        ("result.json", b"{}"),
+        ("result.json", b"[" * 100_000),
+        ("environment.json", b"{"),
+        ("exhibits/exhibits.json", b"[1]"),
+        ("exhibits/00.svg", b"\xff"),
+        ("config.toml", b"\xff"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_damaged_run_is_told(folder, name, content):
+    (folder / name).write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        write_report(folder)
+
+
 def test_an_unfinished_run_has_no_report(tmp_path):
     with pytest.raises(DataError, match="holds no finished run"):
         write_report(tmp_path)

@@ -13,6 +13,7 @@ from functools import wraps
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import Parameter, signature
+from io import TextIOWrapper
 from typing import Annotated, Any, get_origin
 
 import septet
@@ -41,16 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     of any error.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    _speak_utf8()
     usual, warnings.formatwarning = warnings.formatwarning, _warned
     try:
         code = _dispatch(words)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # as it is where standard output was closed from the start
+            sys.stdout.flush()
     except BrokenPipeError:
         # The reader went away, as `head` does: nothing is wrong and nobody is listening.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except KeyboardInterrupt:
-        print("\nInterrupted: the same command goes on from here.", file=sys.stderr)
+        said = "Interrupted: a command that keeps checkpoints goes on from here if given again."
+        print(f"\n{said}", file=sys.stderr)
         return INTERRUPTED
     except (SeptetError, ValueError, TypeError, OverflowError, OSError) as error:
         if os.environ.get("SEPTET_DEBUG"):
@@ -64,6 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         warnings.formatwarning = usual
     return code
+
+
+def _speak_utf8() -> None:
+    """Let results be UTF-8 in pipes and files, and no terminal refuse a letter that it lacks."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        if sys.stdout.isatty():
+            sys.stdout.reconfigure(errors="backslashreplace")
+        else:  # names of files that are no UTF-8 go out as they came in
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _warned(

@@ -65,32 +65,25 @@ def pick(
     """
     from septet import cohort
 
-    seed = cohort.new_seed() if seed is None else seed
-    if group is None and order == "random" and not reserve and plot is None:
-        # in chunks where the file is large, with the same result
-        chosen = cohort.pick_file(
-            candidates, output, k, score=score, id=id, objective=objective, seed=seed, commit=commit
-        )
-    else:
-        frame = cohort.read_frame(candidates, text=[id] if group is None else [id, group])
-        chosen = cohort.pick(
-            frame,
-            k,
-            id=id,
-            score=score,
-            objective=objective,
-            seed=seed,
-            commit=commit,
-            reserve=reserve,
-            order=order,
-            group=group,
-        )
-        if output is not None:
-            cohort.write_frame(chosen.frame, output)
-        if plot is not None:
-            save_figure(cohort.plot_probabilities(frame[score].to_numpy(), k), plot)
+    chosen = cohort.pick_file(
+        candidates,
+        output,
+        k,
+        score=score,
+        id=id,
+        objective=objective,
+        seed=cohort.new_seed() if seed is None else seed,
+        commit=commit,
+        reserve=reserve,
+        order=order,
+        group=group,
+    )
+    _console.note(f"seed: {chosen.certificate['seed']}")  # first: with it all can be done again
     if certificate is not None:
         chosen.certificate.save(certificate)
+    if plot is not None:
+        scores = cohort.read_frame(candidates)[score].to_numpy()
+        save_figure(cohort.plot_probabilities(scores, k), plot)
     if as_json:
         _console.result(dict(chosen.certificate), as_json=True)
         return 0
@@ -100,7 +93,6 @@ def pick(
         _console.note(str(chosen.report()))
     if chosen.reserve:
         _console.note(f"reserve list, in order: {', '.join(map(str, chosen.reserve))}")
-    _console.note(f"seed: {chosen.certificate['seed']}")
     return 0
 
 
@@ -138,12 +130,13 @@ def verify(
 
     try:
         stated = json.loads(certificate.read_text("utf-8"))
+        streamed = str(stated.get("format")).startswith("septet-stream-")
         kind = stated.get("roster", {}).get("ids")
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"{certificate} is no certificate: {error!r}.") from None
     columns: dict[str, Any] = {"score": score, "id": id, "group": group}
     try:
-        if kind is None:  # of a stream, whose store holds the record
+        if streamed:  # its store holds the record
             arrivals = cohort.FairStream.open(candidates)
             rows = list(arrivals.record())
             arrivals.detach()
@@ -251,7 +244,7 @@ def stream(
     from septet import cohort
 
     if store is not None and store.exists():
-        if (k, slack, reserve, seed) != (None, None, 0, None):
+        if (k, knots, slack, reserve, seed) != (None, 50, None, 0, None):
             raise ValueError(
                 f"{store} holds a stream already: give --store alone to go on with it."
             )

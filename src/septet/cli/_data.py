@@ -45,8 +45,12 @@ def fetch(names: Names, *, accept_licence: bool = False, as_json: Json = False) 
     from septet import data
 
     paths: dict[str, Any] = {}
+    if not names:
+        raise ValueError("name at least one data set; `septet data ls` lists them.")
+    for name in names:
+        data.describe(name)  # a wrong name is told before anything is fetched
     with _console.progress("fetch") as say:
-        for name in _asked(names):
+        for name in names:
             found = data.fetch(name, accept_licence=accept_licence, progress=say)
             paths |= {f"{name}/{member}": str(path) for member, path in found.items()}
     _console.result(paths, as_json=as_json)
@@ -76,12 +80,6 @@ def verify(names: Names = (), *, as_json: Json = False) -> int:
             ]
     _console.table(rows, as_json=as_json)
     return 0
-
-
-def _asked(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
-        raise ValueError("name at least one data set; `septet data ls` lists them.")
-    return names
 
 
 COMMANDS = {"ls": ls, "fetch": fetch, "verify": verify}

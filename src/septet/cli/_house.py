@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -17,23 +18,6 @@ from septet._core import checks
 from septet.cli import _console
 
 Json = Annotated[bool, tyro.conf.arg(name="json")]
-EXTRAS = {
-    "torch": "torch",
-    "pyarrow": "frames",
-    "numba": "fast",
-    "matplotlib": "report",
-    "jinja2": "report",
-    "soundfile": "audio",
-    "soxr": "audio",
-    "pesq": "speech-metrics",
-    "pystoi": "speech-metrics",
-    "daqp": "solvers",
-    "piqp": "solvers",
-    "transformers": "hf",
-    "accelerate": "hf",
-    "dask": "cluster",
-    "gradio": "demo",
-}
 
 
 def list_(*, as_json: Json = False) -> int:
@@ -64,7 +48,7 @@ def doctor(*, as_json: Json = False) -> int:
     facts: dict[str, Any] = {"septet": septet.__version__}
     here = environment()
     facts |= {key: here[key] for key in ("python", "platform", "processor", "cores")}
-    for package, extra in EXTRAS.items():
+    for package, extra in _optional().items():
         try:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -114,16 +98,17 @@ def reproduce(words: list[str]) -> int:
         config=(tyro.conf.FlagCreatePairsOff,),
     )
     every = options.recipe == "all"
+    if options.settings:
+        unknown = ["--help"]
     if every and unknown:
-        raise ValueError(f"settings belong to one recipe, not to all; got {' '.join(unknown)}.")
+        raise ValueError("settings belong to one recipe, not to all; name one.")
     chosen = [recipes.load(n) for n in (recipes.names() if every else [options.recipe])]
     if every:
         chosen = [recipe for recipe in chosen if options.scale in recipe.scales]
+    # a plan needs no code of the recipe's own, unless there are settings to check
+    configs = [_config(r, options, unknown) for r in chosen if unknown or not options.plan]
     if options.plan:
         return _plan(chosen, options.scale, as_json=options.as_json)
-    if options.settings:
-        unknown = ["--help"]
-    configs = [_config(recipe, options, unknown) for recipe in chosen]
     if options.fetch:
         _fetch(name for recipe in chosen for name in recipe.scale(options.scale).data)
     outcomes = []
@@ -201,6 +186,17 @@ COMMANDS = {
     "bench": bench,
     "demo": demo,
 }
+
+
+def _optional() -> dict[str, str]:
+    """Packages that an extra brings, and the smallest that does, as the metadata declares them."""
+    brought: dict[str, list[str]] = {}
+    for line in importlib.metadata.requires("septet") or ():
+        said = re.fullmatch(r"([\w.-]+).*extra == ['\"]([\w-]+)['\"]", line)
+        if said and said[1] != "septet":
+            brought.setdefault(said[2], []).append(said[1])
+    smallest = sorted(brought, key=lambda extra: -len(brought[extra]))  # the last one stays
+    return {package: extra for extra in smallest for package in brought[extra]}
 
 
 def _config(recipe: Any, options: Reproduce, words: list[str]) -> Any:

@@ -33,7 +33,7 @@ from septet.cohort._certificate import (
 from septet.cohort._cohort import Cohort
 from septet.cohort._coins import Coins, seed_text
 from septet.cohort._pick import pick
-from septet.cohort._read import open_rows, read_frame, write_frame, write_pieces
+from septet.cohort._read import open_rows, read_frame, write_pieces
 from septet.cohort._roster import record_bytes, roster_header
 from septet.cohort._scores import LATTICE, Ints, check_scores, check_size, quantise
 from septet.cohort._selection import refuse_zero_scores
@@ -58,6 +58,9 @@ def pick_file(
     seed: str | int,
     commit: str | None = None,
     allow_zero_score: bool | None = None,
+    reserve: int = 0,
+    order: str = "random",
+    group: str | None = None,
     in_memory: bool | None = None,
 ) -> Cohort:
     r"""Choose exactly k rows of a CSV or Parquet file and write them to another.
@@ -70,7 +73,8 @@ def pick_file(
     source : path
         ``.csv`` or ``.parquet`` file with a row per candidate.
     target : path or None
-        Where the rows of those chosen go, in their order in the source; nowhere if None.
+        Where the rows of those chosen go, in their order in the source; nowhere if None. Cells of
+        a CSV file are copied as they are written: ``007`` stays ``007``.
     k : int
         Cohort size.
     score, id : str
@@ -78,8 +82,11 @@ def pick_file(
         text ids must be in ascending order; integers may come in any.
     objective, seed, commit, allow_zero_score
         As for `pick`.
+    reserve, order, group
+        As for `pick`; only where the file is read whole.
     in_memory : bool, optional
-        Read the file whole or in chunks; by its size if missing.
+        Read the file whole or in chunks; by its size if missing, whole if one of the three above
+        asks for it.
 
     Returns
     -------
@@ -102,21 +109,24 @@ def pick_file(
     >>> source, target = folder / "all.csv", folder / "some.csv"
     >>> cohort = pick_file(source, target, 1, id="id", score="score", seed=1)
     >>> cohort.ids, target.read_text().splitlines()[1:]
-    (['Ada'], ['"Ada",1'])
+    (['Ada'], ['"Ada","1"'])
     """
     checks.choice("objective", objective, ("linear", "ratio"))
     seed = seed_text(seed)
     check_commitment(seed, commit)
-    source = Path(source)
+    source, whole = Path(source), bool(reserve) or order != "random" or group is not None
     if in_memory is None:
-        in_memory = not source.exists() or source.stat().st_size <= _SMALL
+        in_memory = whole or not source.exists() or source.stat().st_size <= _SMALL
     options: dict[str, Any] = {"objective": objective, "allow_zero_score": allow_zero_score}
     if in_memory:
-        frame = read_frame(source, text=[] if id is None else [id])
+        options |= {"reserve": reserve, "order": order, "group": group}
+        frame = read_frame(source, text=[name for name in (id, group) if name is not None])
         cohort = pick(frame, k, id=id, score=score, seed=seed, commit=commit, **options)
         if target is not None:
-            write_frame(cohort.frame, target)
+            _chosen_rows(source, target, np.asarray(cohort.rows, dtype=np.int64), None)
         return cohort
+    if whole:
+        raise ValueError("in_memory must not be False with reserve, order or group.")
     with tempfile.TemporaryDirectory(prefix="septet-") as folder:
         roster = _spool(source, Path(folder), id, score)
         return _pick(roster, source, target, k, seed, commit, **options)

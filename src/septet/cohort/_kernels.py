@@ -4,13 +4,16 @@ Importing this module needs numba (extra ``fast``). All kernels release the inte
 """
 
 import numpy as np
-from numba import njit
+
+from septet._core.compiled import njit
+
+_jit, _within = njit(nogil=True), njit(nogil=True, inline="always")
 
 _HALF = np.uint64(2**32 - 1)
 _LIMB = np.int64(2**31 - 1)
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def count_between(z, low, high):
     inside, total, ones = 0, 0, 0
     for value in z:
@@ -21,7 +24,7 @@ def count_between(z, low, high):
     return inside, total, ones
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def clip_count(s, shift):
     inside, ones, total, lost = 0, 0, 0.0, 0.0
     for value in s:
@@ -36,13 +39,13 @@ def clip_count(s, shift):
     return inside, total + lost, ones
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def affine_clip(z, factor, offset, top, out):
     for i in range(z.size):
         out[i] = min(max(factor * z[i] + offset, 0), top)
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def dot_parts(x, y):
     a0, a1, b0, b1 = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
     for i in range(x.size):
@@ -56,7 +59,7 @@ def dot_parts(x, y):
     return a0, a1, b0, b1
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def order_of(words):
     n = words.size
     bits = 1
@@ -85,7 +88,7 @@ def order_of(words):
     return order
 
 
-@njit(cache=True, nogil=True, inline="always")
+@_within
 def _below(words, used, bound):
     t = np.uint64(bound)
     refused = (np.uint64(0) - t) % t  # 2**64 mod t
@@ -97,7 +100,7 @@ def _below(words, used, bound):
     return np.int64(-1), used
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def pivotal(weights, total, order, words, state, chosen):
     place, carrier, a = state[0], state[1], state[2]
     used = 0
@@ -131,7 +134,7 @@ def pivotal(weights, total, order, words, state, chosen):
     return used
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def systematic(weights, total, order, start, chosen):
     reached = np.int64(0)
     for row in order:
@@ -140,7 +143,7 @@ def systematic(weights, total, order, start, chosen):
         reached = end if end < total else end - total
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def _push(heap, size, node, key, sign):
     i = size
     while i > 0:
@@ -152,7 +155,7 @@ def _push(heap, size, node, key, sign):
     heap[i] = node
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def _pop(heap, size, key, sign):
     size -= 1
     node = heap[size]
@@ -171,7 +174,7 @@ def _pop(heap, size, key, sign):
     return size
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def _trim(heap, size, mass, key, sign, amount):
     while True:
         node = heap[0]
@@ -183,7 +186,7 @@ def _trim(heap, size, mass, key, sign, amount):
         size = _pop(heap, size, key, sign)
 
 
-@njit(cache=True, nogil=True)
+@_jit
 def chain(gains, gaps, top, low, high):
     n = gains.size
     sums = np.cumsum(gains)

@@ -56,7 +56,7 @@ def _read_csv(path: Path, text: Iterable[str]) -> Any:
 
     types = {name: string() for name in text}
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-    return csv.read_csv(path, convert_options=convert)
+    return csv.read_csv(path, parse_options=_quoted(), convert_options=convert)
 
 
 def _read_parquet(path: Path, _: Iterable[str]) -> Any:
@@ -122,18 +122,27 @@ def write_pieces(pieces: Iterable[Any], path: PathLike) -> None:
             writer.close()
 
 
+def _quoted() -> Any:
+    from pyarrow import csv
+
+    # else a quoted cell of several lines is torn wherever a block of the file ends in it
+    return csv.ParseOptions(newlines_in_values=True)
+
+
 def _csv_pieces(path: Path, columns: list[str] | None, text: set[str], rows: int) -> Iterator[Any]:
     from pyarrow import csv, float64, string
 
-    read = csv.ReadOptions(block_size=1 << 23)
-    with csv.open_csv(path, read_options=read) as reader:
+    read, parse = csv.ReadOptions(block_size=1 << 23), _quoted()
+    with csv.open_csv(path, read_options=read, parse_options=parse) as reader:
         names = reader.schema.names
     _known(path, columns, names)
     types = {name: string() if columns is None or name in text else float64() for name in names}
     convert = csv.ConvertOptions(
         column_types=types, include_columns=columns or [], strings_can_be_null=False
     )
-    with csv.open_csv(path, read_options=read, convert_options=convert) as reader:
+    with csv.open_csv(
+        path, read_options=read, parse_options=parse, convert_options=convert
+    ) as reader:
         yield from reader
 
 

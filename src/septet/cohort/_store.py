@@ -104,19 +104,7 @@ class StoreLedger:
         path = Path(path)
         if not path.is_file():
             raise DataError(f"there is no stream's store at {path}.")
-        sql = _connect(path)
-        try:
-            ours = sql.execute("PRAGMA application_id").fetchone()[0] == _APPLICATION
-            version = sql.execute("PRAGMA user_version").fetchone()[0]
-        except UNREADABLE as error:
-            sql.close()
-            raise _foreign(path, error) from None
-        if not ours or version != _VERSION:
-            sql.close()
-            if not ours:
-                raise DataError(f"{path} is an SQLite file, but no stream's store.")
-            raise CheckpointError(f"{path} has format {version}; this version reads {_VERSION}.")
-        return cls(sql, path)
+        return cls(_connect(path, made=True), path)
 
     def about(self, key: str) -> str | None:
         """Return one of the facts given at the start or by `note`."""
@@ -143,8 +131,8 @@ class StoreLedger:
     def writing(self) -> Iterator[None]:
         """Make one transaction of what happens within; an exception undoes all of it."""
         before = self.events
-        self._sql.execute("BEGIN IMMEDIATE")
         try:
+            self._sql.execute("BEGIN IMMEDIATE")
             yield
             self._sql.execute("COMMIT")
         except BaseException as error:
@@ -306,18 +294,34 @@ class StoreLedger:
         return row[0]
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, *, made: bool = False) -> sqlite3.Connection:
     try:
         sql = sqlite3.connect(path, timeout=0, isolation_level=None)
+    except sqlite3.Error as error:
+        raise _foreign(path, error) from None
+    try:
         # exclusive: one process at a time, found out at once
         sql.execute("PRAGMA locking_mode = EXCLUSIVE")
+        if made:
+            _check_kind(path, sql)  # before anything is changed: it may be somebody else's
         sql.execute("PRAGMA journal_mode = WAL")
         sql.execute("PRAGMA synchronous = FULL")
         sql.execute("BEGIN IMMEDIATE")
         sql.execute("COMMIT")
-    except UNREADABLE as error:
-        raise _foreign(path, error) from None
+    except BaseException as error:
+        sql.close()
+        if isinstance(error, UNREADABLE):
+            raise _foreign(path, error) from None
+        raise
     return sql
+
+
+def _check_kind(path: Path, sql: sqlite3.Connection) -> None:
+    if sql.execute("PRAGMA application_id").fetchone()[0] != _APPLICATION:
+        raise DataError(f"{path} is an SQLite file, but no stream's store.")
+    version = sql.execute("PRAGMA user_version").fetchone()[0]
+    if version != _VERSION:
+        raise CheckpointError(f"{path} has format {version}; this version reads {_VERSION}.")
 
 
 def _foreign(path: Path, error: Exception) -> DataError:

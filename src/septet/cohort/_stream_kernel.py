@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from septet._core.extras import needs
+from septet._core.compiled import njit
 from septet.cohort._coins import Coins
 from septet.cohort._stream_reference import TINY
 from septet.cohort._stream_rule import LATTICE
@@ -18,7 +18,7 @@ from septet.cohort._stream_rule import LATTICE
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
-njit = needs("numba", extra="fast", purpose="the compiled stream").njit(cache=True)
+_jit = njit()
 
 _CHUNK = 1 << 16  # arrivals per call of the kernel
 _COIN, _COIN_MASK = float(1 << 62), np.uint64((1 << 62) - 1)
@@ -96,7 +96,7 @@ def advance(
     return state, np.concatenate([nobody, *rejected]), np.concatenate([nobody, *decided])
 
 
-@njit
+@_jit
 def _advance(
     totals: Ints,
     counts: Ints,
@@ -156,7 +156,7 @@ def _advance(
     return done
 
 
-@njit
+@_jit
 def _cell_of(knots: Ints, z: int) -> int:
     low, high = 0, knots.size - 1
     while high - low > 1:
@@ -168,7 +168,7 @@ def _cell_of(knots: Ints, z: int) -> int:
     return low
 
 
-@njit
+@_jit
 def _rule(
     totals: Ints, counts: Ints, sums: Ints, knots: Ints, fill: Ints
 ) -> tuple[int, int, int, int]:
@@ -184,18 +184,18 @@ def _rule(
     return dead, bend, _rise(totals, knots), run
 
 
-@njit
+@_jit
 def _lift(totals: Ints, fill: Ints) -> int:
     return (totals[_SEATS] - fill[_CAPPED]) * LATTICE - totals[_FREE_SUM]
 
 
-@njit
+@_jit
 def _rise(totals: Ints, knots: Ints) -> int:
     bend = knots[totals[_CELL] + 1]
     return totals[_SEATS] * LATTICE + bend * totals[_ABOVE] - totals[_ABOVE_SUM]
 
 
-@njit
+@_jit
 def _settle(totals: Ints, counts: Ints, sums: Ints, knots: Ints, capped: Ints, fill: Ints) -> None:
     if totals[_ARRIVED] <= totals[_SEATS] or totals[_SEATS] == 0:
         return
@@ -218,7 +218,7 @@ def _settle(totals: Ints, counts: Ints, sums: Ints, knots: Ints, capped: Ints, f
         totals[_ABOVE_SUM] -= sums[totals[_CELL]]
 
 
-@njit
+@_jit
 def _push(heap: Ints, fill: Ints, value: int) -> None:
     place = fill[_CAPPED]
     fill[_CAPPED] += 1
@@ -228,7 +228,7 @@ def _push(heap: Ints, fill: Ints, value: int) -> None:
     heap[place] = value
 
 
-@njit
+@_jit
 def _pop(heap: Ints, fill: Ints) -> int:
     fill[_CAPPED] -= 1
     size, least = fill[_CAPPED], heap[0]
@@ -245,14 +245,14 @@ def _pop(heap: Ints, fill: Ints) -> int:
     return least
 
 
-@njit
+@_jit
 def _reject(gone: Ints, upon: Ints, fill: Ints, number: int, decided: int) -> None:
     gone[fill[_REJECTED]] = number
     upon[fill[_REJECTED]] = decided
     fill[_REJECTED] += 1
 
 
-@njit
+@_jit
 def _sweep(
     numbers: Ints, scores: Ints, weights: Floats, fill: Ints, decided: int, gone: Ints, upon: Ints
 ) -> None:
@@ -266,7 +266,7 @@ def _sweep(
     fill[_WAITING] = kept
 
 
-@njit
+@_jit
 def _compress(
     knots: Ints,
     dead: int,
@@ -297,7 +297,7 @@ def _compress(
         pairs[0, cell] = pairs[1, cell] = -1
 
 
-@njit
+@_jit
 def _moves(i: int, weights: Floats, chance: Floats) -> bool:
     drawn = weights[i] * chance[i]
     if drawn <= TINY:
@@ -306,7 +306,7 @@ def _moves(i: int, weights: Floats, chance: Floats) -> bool:
     return drawn < 1.0 - TINY
 
 
-@njit
+@_jit
 def _meet(
     cell: int,
     new: int,
@@ -352,7 +352,7 @@ def _meet(
             place += 1
 
 
-@njit
+@_jit
 def _move(
     people: int, trio: Ints, line: Floats, weights: Floats, chance: Floats, fill: Ints, words: Words
 ) -> None:
@@ -376,7 +376,7 @@ def _move(
             trio[j] = -1
 
 
-@njit
+@_jit
 def _reach(
     people: int, trio: Ints, line: Floats, sign: float, weights: Floats, chance: Floats
 ) -> tuple[float, int]:

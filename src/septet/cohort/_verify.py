@@ -147,21 +147,34 @@ def roster_from_csv(
     Raises
     ------
     CertificateError
-        If a column is missing or a score or an integer id cannot be read.
+        If it is no CSV file, a column is missing, or a score or an integer id cannot be read.
     """
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as file:
+            return _roster(path, csv.DictReader(file), score, id, group, id_kind)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CertificateError(f"{path} cannot be read as CSV: {error}.") from None
+
+
+def _roster(
+    path: str | PathLike[str],
+    reader: "csv.DictReader[str]",
+    score: str,
+    id: str | None,  # noqa: A002
+    group: str | None,
+    id_kind: str,
+) -> list[tuple[Id, float, str]]:
     rows: list[tuple[Id, float, str]] = []
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file)
-        missing = {score, id, group} - {None} - set(reader.fieldnames or ())
-        if missing:
-            raise CertificateError(f"{path} has no column {', '.join(map(repr, missing))}.")
-        for number, row in enumerate(reader):
-            name: Id = number if id is None else row[id]
-            try:
-                name = int(name) if id_kind == "int" else name
-                rows.append((name, float(row[score]), row[group] if group else ""))
-            except (TypeError, ValueError) as error:
-                raise CertificateError(f"{path}, line {reader.line_num}: {error}.") from None
+    missing = {score, id, group} - {None} - set(reader.fieldnames or ())
+    if missing:
+        raise CertificateError(f"{path} has no column {', '.join(map(repr, missing))}.")
+    for number, row in enumerate(reader):
+        name: Id = number if id is None else row[id]
+        try:
+            name = int(name) if id_kind == "int" else name
+            rows.append((name, float(row[score]), row[group] if group else ""))
+        except (TypeError, ValueError) as error:
+            raise CertificateError(f"{path}, line {reader.line_num}: {error}.") from None
     return rows
 
 
@@ -173,7 +186,7 @@ def _read(certificate: Any) -> dict[str, Any]:
     try:
         text = certificate.decode("utf-8") if isinstance(certificate, bytes) else certificate
         stated = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_no_number)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise CertificateError(f"the certificate is not JSON: {error}.") from None
     if not isinstance(stated, dict):
         raise CertificateError("the certificate is not a JSON object.")

@@ -3,6 +3,8 @@
 import base64
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +21,14 @@ def write_report(folder: Path) -> Path:
     Raises
     ------
     DataError
-        If the folder holds no finished run.
+        If the folder holds no finished run, or a damaged one.
     MissingExtraError
         If jinja2 is not installed.
     """
-    run = _read(folder)
-    exhibits = json.loads((folder / "exhibits" / "exhibits.json").read_text("utf-8"))
-    for exhibit in exhibits:
-        if exhibit["kind"] == "figure":
-            text = (folder / "exhibits" / exhibit["file"]).read_text("utf-8")
-            exhibit["svg"] = _distinct_ids(text, exhibit["file"].partition(".")[0])
-        elif exhibit["kind"] == "audio":
-            sound = (folder / "exhibits" / exhibit["file"]).read_bytes()
-            exhibit["data"] = base64.b64encode(sound).decode("ascii")
-    page = _template("report.html.jinja").render(
-        **run, exhibits=exhibits, marks=_MARKS, config=(folder / "config.toml").read_text("utf-8")
-    )
+    with _reading(folder):
+        run = _read(folder) | {"exhibits": _exhibits(folder / "exhibits")}
+        run["config"] = (folder / "config.toml").read_text("utf-8")
+    page = _template("report.html.jinja").render(**run, marks=_MARKS)
     write_text(folder / "report.html", page)
     return folder / "report.html"
 
@@ -43,7 +37,8 @@ def write_index(root: Path) -> Path:
     """Write ``index.html`` over every finished run below `root` and return its path."""
     runs = []
     for result in sorted(root.glob("*/*/result.json")):
-        run = _read(result.parent)
+        with _reading(result.parent):
+            run = _read(result.parent)
         run["link"] = (result.parent / "report.html").relative_to(root).as_posix()
         runs.append(run)
     write_text(root / "index.html", _template("index.html.jinja").render(runs=runs, marks=_MARKS))
@@ -51,17 +46,36 @@ def write_index(root: Path) -> Path:
 
 
 def _read(folder: Path) -> dict[str, Any]:
+    result = json.loads((folder / "result.json").read_text("utf-8"))
+    environment = json.loads((folder / "environment.json").read_text("utf-8"))
+    shown = {key: result[key] for key in ("title", "summary", "rows")}
+    return shown | {"environment": environment}
+
+
+def _exhibits(folder: Path) -> list[dict[str, Any]]:
+    exhibits = json.loads((folder / "exhibits.json").read_text("utf-8"))
+    for exhibit in exhibits:
+        if exhibit["kind"] == "figure":
+            text = (folder / exhibit["file"]).read_text("utf-8")
+            exhibit["svg"] = _distinct_ids(text, exhibit["file"].partition(".")[0])
+        elif exhibit["kind"] == "audio":
+            sound = (folder / exhibit["file"]).read_bytes()
+            exhibit["data"] = base64.b64encode(sound).decode("ascii")
+    return exhibits
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[None]:
+    """Say of a run folder what is wrong with its files."""
     try:
-        result = json.loads((folder / "result.json").read_text("utf-8"))
-        environment = json.loads((folder / "environment.json").read_text("utf-8"))
+        yield
     except FileNotFoundError:
         raise DataError(
             f"{folder} holds no finished run: septet reproduce NAME makes one, "
             "and goes on where an interrupted one stopped."
         ) from None
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{folder} is damaged: {error}.") from None
-    return {**result, "environment": environment}
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DataError(f"{folder} is damaged ({type(error).__name__}): {error}.") from None
 
 
 def _template(name: str) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from septet._core import checks
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
 from septet.recipes._workers import run_all
 from septet.recipes.cohort import _draws, _optimality, _quality, _streams
@@ -34,6 +35,13 @@ class Config:
     """Also 21 791 law students."""
     workers: int = 0
     """Examples that are drawn from at a time; zero takes one per core."""
+
+    def __post_init__(self) -> None:
+        for name in ("instances", "draws", "arrivals", "enumerated"):
+            checks.integer(name, getattr(self, name), low=1)
+        for name in ("seeds", "stream_seats", "stream_cells"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must not be empty.")
 
 
 Results = dict[str, Any]
@@ -173,10 +181,10 @@ def waiting_over_bound(results: Results) -> Measure:
     return Measure(max(shares), n=len(shares))
 
 
-def stream_ratio_shortfall(results: Results) -> Measure:
+def stream_ratio_shortfall(results: Results) -> Measure | None:
     """Largest shortfall of a one-cell stream from the best ratio, in exact arithmetic."""
     gaps = [entry["ratio shortfall"] for entry in results["streams"] if entry["cells"] == 1]
-    return Measure(max(gaps), n=len(gaps), peer="offline optimum")
+    return Measure(max(gaps), n=len(gaps), peer="offline optimum") if gaps else None
 
 
 def stream_loss_over_bound(results: Results) -> Measure:
