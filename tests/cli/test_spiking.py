@@ -58,6 +58,13 @@ def test_targets_out_of_reach_exit_1_with_their_proof(task, tmp_path, capsys):
     assert not (tmp_path / "layer.json").exists()
 
 
+def test_a_recording_without_patterns_has_no_rate(task, tmp_path, capsys):
+    save_layer("layer.json", LIF(), [[3.0, 0.0]])
+    (tmp_path / "none.csv").write_text("# n_patterns=0 n_units=2 duration=5.0\ntime\n")
+    assert run("simulate", "layer.json", "none.csv", "--json") == cli.OK
+    assert json.loads(capsys.readouterr().out)["spikes per second and neuron"] is None
+
+
 def test_the_largest_margin_can_be_asked_for(task, capsys):
     assert run("memorize", "éingabe.csv", "targets.csv", "--robust", "--json") == cli.OK
     robust = json.loads(capsys.readouterr().out)
@@ -70,6 +77,19 @@ def test_pictures_are_written_whole(task, tmp_path):
     assert (tmp_path / "picture.svg").read_text().rstrip().endswith("</svg>")
     assert run(*words, "picture.xyz") == cli.USAGE
     assert not list(tmp_path.glob("*.xyz*"))
+
+
+def test_what_was_found_is_told_even_if_it_cannot_be_drawn(task, capsys):
+    words = ["--inputs", "30", "--spikes", "1", "--seeds", "1", "--duration", "200"]
+    assert run("capacity", *words, "--plot", "curve.xyz") == cli.USAGE
+    assert "patterns learned, by seed" in capsys.readouterr().out
+
+
+def test_a_pattern_that_is_not_there_is_refused_before_anything_is_done(task, tmp_path, capsys):
+    words = ("memorize", "éingabe.csv", "targets.csv", "-o", "layer.json", "--plot", "p.svg")
+    assert run(*words, "--pattern", "1") == cli.USAGE
+    assert "pattern must be from 0 to 0; got 1" in capsys.readouterr().err
+    assert not (tmp_path / "layer.json").exists()
 
 
 def test_capacity_prints_a_row_for_every_rate(tmp_path, monkeypatch, capsys):
@@ -114,7 +134,10 @@ def test_a_table_is_classified_beside_logistic_regression(task, tmp_path, capsys
         (["classify", "bad.csv", "--label", "pattern"], cli.DATA, "line 3: time is no number: 'x'"),
         (["classify", "iris", "--hidden"], cli.USAGE, "needs images"),
         (["classify", "iris", "--splits", "0"], cli.USAGE, "splits must be at least 1"),
-        (["classify", "iriss"], cli.USAGE, "iriss"),
+        (["classify", "iriss"], cli.USAGE, "Did you mean 'iris'"),
+        (["classify", "adult"], cli.USAGE, "data must be one of 'iris'"),
+        (["memorize", "none.csv", "targets.csv"], cli.DATA, "none.csv does not exist"),
+        (["memorize", "empty.csv", "targets.csv"], cli.DATA, "empty.csv holds no spikes"),
         (["memorise"], cli.USAGE, "Did you mean 'memorize'"),
     ],
 )
@@ -124,6 +147,7 @@ def test_mistakes_are_named_without_a_traceback(task, tmp_path, words, code, mes
         "late.csv": "time\n50\n",
         "blind.csv": "when\n5\n",
         "zero.csv": "time\n0\n",
+        "empty.csv": "time\n",
         "other.csv": "pattern,time\n7,12\n",
     }.items():
         (tmp_path / name).write_text(text)

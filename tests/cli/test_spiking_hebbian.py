@@ -57,6 +57,9 @@ def test_bad_tables_and_models_are_named(tables, tmp_path, capsys):
     assert run("novelty", "fit", "negative.csv", "m.safetensors") == cli.USAGE
     assert "X[1, 1] = -1" in capsys.readouterr().err
     assert run("novelty", "fit", "negative.csv", "s.safetensors", "--neurons", "1", "--signed") == 0
+    (tmp_path / "zeros.csv").write_text("a,b\n0,0\n0,0\n")
+    assert run("novelty", "fit", "zeros.csv", "m.safetensors", "--neurons", "1") == cli.USAGE
+    assert "no neuron fired" in capsys.readouterr().err
     assert run("novelty", "score", "none.safetensors", "new.csv") == cli.DATA
     assert not (tmp_path / "m.safetensors").exists()
 
@@ -76,6 +79,21 @@ def test_weights_that_converge_exit_0_and_others_1(tmp_path, monkeypatch, capsys
     assert (tmp_path / "windows.svg").read_text().rstrip().endswith("</svg>")
     assert run(*words[:5], "--learning-rate", "1e-5") == cli.MISSED
     assert "converged  no" in capsys.readouterr().out
+
+
+def test_weights_that_run_away_are_told_in_json_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    times, ids = poisson_events(np.linspace(0.002, 0.08, 20), 20_000.0, 3)
+    write_spikes(
+        SpikeBatch(times, ids, [0, times.size], n_units=20, duration=20_000.0), "spikes.csv"
+    )
+    words = ("monitor", "events", "spikes.csv", "--rule", "stdp", "--depression", "1.5", "--json")
+    with pytest.warns(UserWarning, match="outweigh"):
+        assert run(*words, "--learning-rate", "1e-3") == cli.MISSED
+    report = json.loads(capsys.readouterr().out)
+    assert {w["statistic"] for w in report["windows"]} >= {None}
+    assert run(*words[:3], "--passes", "0") == cli.USAGE
+    assert "passes must be at least 1" in capsys.readouterr().err
 
 
 def test_help_and_unknown_verbs(capsys):

@@ -45,20 +45,17 @@ def simulate(
 
     lif, weights = spiking.load_layer(layer)
     given = spiking.read_spikes(inputs, n_units=weights.shape[1], duration=duration)
+    _check_pattern(plot, pattern, len(given))
     fired = spiking.simulate(lif, given, weights)
     if output is not None:
         spiking.write_spikes(fired, output)
-    if plot is not None:
-        if not 0 <= pattern < len(given):
-            raise ValueError(f"pattern must be from 0 to {len(given) - 1}; got {pattern}.")
-        save_figure(_picture(lif, given, weights[0], fired, pattern, None), plot)
-    seconds = given.duration / 1000
+    presented = len(given) * len(weights) * given.duration / 1000
     facts = {
         "patterns": len(given),
         "neurons": len(weights),
         "input spikes": given.n_spikes,
         "spikes": fired.n_spikes,
-        "spikes per second and neuron": fired.n_spikes / (len(given) * len(weights) * seconds),
+        "spikes per second and neuron": fired.n_spikes / presented if presented else None,
     }
     if as_json:
         _console.result(facts | {"counts": fired.counts()}, as_json=True)
@@ -66,6 +63,8 @@ def simulate(
         print(spiking.format_spikes(fired), end="")
     else:
         _console.result(facts)
+    if plot is not None:
+        save_figure(_picture(lif, given, weights[0], fired, pattern, None), plot)
     return 0
 
 
@@ -124,6 +123,7 @@ def memorize(
     lif = spiking.LIF(tau_m, tau_s, threshold, t_ref)
     given = spiking.read_spikes(inputs, duration=duration)
     wanted = spiking.read_spikes(targets, n_patterns=len(given), duration=given.duration)
+    _check_pattern(plot, pattern, len(given))
     learner = spiking.SpikeTrainLearner(lif, margin=margin, min_slope=min_slope)
     try:
         if robust:
@@ -137,12 +137,6 @@ def memorize(
         return 1
     if output is not None:
         spiking.save_layer(output, lif, learner.coef_)
-    if plot is not None:
-        if not 0 <= pattern < len(given):
-            raise ValueError(f"pattern must be from 0 to {len(given) - 1}; got {pattern}.")
-        fired = learner.predict(given)
-        desired = wanted.trains(pattern)[0]
-        save_figure(_picture(lif, given, learner.coef_[0], fired, pattern, desired), plot)
     report = learner.report_
     _console.result(
         {
@@ -157,6 +151,10 @@ def memorize(
         },
         as_json=as_json,
     )
+    if plot is not None:
+        fired = learner.predict(given)
+        desired = wanted.trains(pattern)[0]
+        save_figure(_picture(lif, given, learner.coef_[0], fired, pattern, desired), plot)
     return 0 if report.exact else 1
 
 
@@ -216,8 +214,6 @@ def capacity(
                     n_jobs=jobs,
                 )
             )
-    if plot is not None:
-        save_figure(spiking.plot_capacity(curves), plot)
     rows = [
         {
             "spikes a pattern": curve.n_spikes,
@@ -231,6 +227,8 @@ def capacity(
         for curve in curves
     ]
     _console.table(rows, as_json=as_json)
+    if plot is not None:
+        save_figure(spiking.plot_capacity(curves), plot)
     return 0
 
 
@@ -267,7 +265,7 @@ def classify(
         Print JSON.
     """
     from septet.data import read_numbers
-    from septet.recipes.spiking_lcl import _classification as classification
+    from septet.recipes.spiking_lcl import classification
 
     if splits < 1:
         raise ValueError(f"splits must be at least 1; got {splits}.")
@@ -290,7 +288,7 @@ def classify(
                 images=images,
                 rules=rule,
                 hidden=hidden,
-                seeds=[seed],
+                seed=seed,
                 test_share=test_share,
                 epochs=epochs,
             )
@@ -305,6 +303,12 @@ COMMANDS = {
     "classify": classify,
     **_spiking_hebbian.COMMANDS,
 }
+
+
+def _check_pattern(plot: Path | None, pattern: int, n: int) -> None:
+    """Refuse to draw a pattern that is not there, before any work is done."""
+    if plot is not None and not 0 <= pattern < n:
+        raise ValueError(f"pattern must be from 0 to {n - 1}; got {pattern}.")
 
 
 def _proof(certificate: Any) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from typing import Annotated
 import tyro
 
 from septet import cli
+from septet._core import checks
 from septet._core.pictures import save_figure
 from septet.cli import _console
 
@@ -172,6 +173,7 @@ def monitor_events(
     """
     from septet import spiking
 
+    checks.integer("passes", passes, low=1)
     given = spiking.read_spikes(events, duration=duration)
     described = (
         spiking.HebbianRule(depression=depression)
@@ -190,8 +192,6 @@ def monitor_events(
     for _ in range(passes):
         if layer.learn(given, carry=True, monitor=monitor).converged:
             break
-    if plot is not None:
-        save_figure(monitor.plot(), plot)
     rows = [
         {
             "neuron": w.neuron,
@@ -209,6 +209,8 @@ def monitor_events(
     else:
         _console.table(rows)
         _console.result({"converged": "yes" if monitor.converged else "no"})
+    if plot is not None:
+        save_figure(monitor.plot(), plot)
     return 0 if monitor.converged else 1
 
 

@@ -80,6 +80,15 @@ class TestSpikeCountLearner:
         learner = SpikeCountLearner(random_state=0).fit(inputs, both)
         assert (learner.predict(inputs).counts() == both).all()
 
+    def test_weights_have_the_unit_of_the_threshold(self):
+        inputs, wanted = task(6)
+        one, tiny = (
+            SpikeCountLearner(LIF(threshold=theta), random_state=0).fit(inputs, wanted)
+            for theta in (1.0, 2.0**-30)
+        )
+        assert one.converged_
+        assert np.array_equal(tiny.coef_, 2.0**-30 * one.coef_)
+
     def test_plain_and_compiled_agree(self):
         inputs, wanted = task(2, 30)
         fits = [

@@ -330,3 +330,21 @@ def test_learning_works_without_numba(monkeypatch, rng):
     plain = SpikeTrainLearner(solver="numpy", mode="online", tol_ms=1e-6).fit(inputs, desired)
     assert fast.exact_
     assert plain.exact_
+
+
+@pytest.mark.parametrize("threshold", [2.0**-40, 2.0**-7, 2.0**20])
+@pytest.mark.parametrize("mode", ["batch", "online", "incremental"])
+def test_weights_have_the_unit_of_the_threshold(threshold, mode, rng):
+    """A threshold in volts or amperes may be far below any tolerance of a solver."""
+    inputs, desired = task(rng, n_patterns=3)
+    fits = []
+    for theta in (1.0, threshold):
+        bounds = (-0.3 * theta, 0.35 * theta)
+        learner = SpikeTrainLearner(LIF(threshold=theta), mode=mode, bounds=bounds, random_state=0)
+        first = learner.partial_fit(inputs, desired).coef_
+        fits.append((first, learner.partial_fit(inputs, desired).coef_, learner))
+    (first, second, one), (first_2, second_2, other) = fits
+    assert np.array_equal(first_2, threshold * first)
+    assert np.array_equal(second_2, threshold * second)
+    assert other.exact_ == one.exact_
+    assert other.report_.margin == one.report_.margin

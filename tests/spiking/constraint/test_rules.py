@@ -62,6 +62,25 @@ def test_compiled_passes_equal_the_plain_ones(rule, rng):
             assert both[0].errors_ == both[1].errors_
 
 
+@pytest.mark.parametrize("backend", ["numba", "numpy"])
+@pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "correlation"])
+def test_weights_have_the_unit_of_the_threshold(rule, backend, rng):
+    inputs, desired = task(rng, n_patterns=2, n_units=20, duration=80.0)
+    one, four = (
+        RuleLearner(
+            rule,
+            LIF(threshold=theta),
+            max_epochs=2,
+            init_scale=0.2,
+            backend=backend,
+            random_state=0,
+        ).fit(inputs, targets_of(rule, desired))
+        for theta in (1.0, 4.0)
+    )
+    assert one.errors_[0] > 0
+    assert four.coef_ == pytest.approx(4.0 * one.coef_, rel=1e-9)
+
+
 class TestWorkedChanges:
     """Small cases with the change that each rule's formula gives by hand."""
 

@@ -276,6 +276,17 @@ def test_learning_goes_on_after_a_save_as_if_there_had_been_none(digits, tmp_pat
     assert loaded.n_silent_ == detector.n_silent_
 
 
+def test_parameters_out_of_a_grid_are_saved_like_any_others(digits, tmp_path):
+    X = digits[0][:30]
+    rule = HebbianRule(normalize_every=np.int64(2))
+    grid = {"n_neurons": np.int64(2), "epochs": np.int64(1), "random_state": np.int64(0)}
+    detector = SpikingNoveltyDetector(**(FAST | grid), rule=rule).fit(X)
+    detector.save(tmp_path / "detector.safetensors")
+    loaded = SpikingNoveltyDetector.load(tmp_path / "detector.safetensors")
+    assert loaded.get_params() == detector.get_params()
+    np.testing.assert_array_equal(loaded.score_samples(X), detector.score_samples(X))
+
+
 def test_every_changed_byte_is_noticed(zeros, tmp_path):
     path = tmp_path / "detector.safetensors"
     zeros.save(path)

@@ -1,5 +1,8 @@
 """The learning loop: worked examples, its plain twin, invariants, identities."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from septet.spiking import (
     HebbianRule,
     SpikeBatch,
 )
+from septet.spiking.hebbian._layer import kernels
 from septet.spiking.hebbian._poisson import poisson_events
 
 PROMOTIONS = ("binary", "count", "trace", "nearest", "trigger")
@@ -142,8 +146,9 @@ def test_trains_made_on_the_way_are_those_that_can_be_listed():
     assert counts[1] == 0
     np.testing.assert_allclose(counts, rates * 3, atol=5 * np.sqrt(240))
     listed, made = (HebbianLayer(4, learning_rate=0.01) for _ in range(2))
-    listed._run([(times, ids)], 3000.0, listed._kernels.run, False, None, False)
-    made._run([(rates / 1000, 99)], 3000.0, made._kernels.run_poisson, False, None, False)
+    loops = kernels("auto")
+    listed._run([(times, ids)], 3000.0, loops.run, False, None, False)
+    made._run([(rates / 1000, 99)], 3000.0, loops.run_poisson, False, None, False)
     np.testing.assert_array_equal(listed.weights, made.weights)
 
 
@@ -268,6 +273,16 @@ def test_a_recording_may_come_in_pieces():
     parts = [pieces.learn(batch[p : p + 1], carry=True).spikes for p in range(4)]
     assert SpikeBatch.concatenate(parts) == joined
     np.testing.assert_array_equal(whole.weights, pieces.weights)
+
+
+@pytest.mark.parametrize("again", [lambda each: pickle.loads(pickle.dumps(each)), copy.deepcopy])
+def test_a_copy_of_a_layer_goes_on_as_the_layer_does(again):
+    layer = HebbianLayer(10, 2, rule=RULES[5], learning_rate=0.02, competition="winner")
+    layer.learn(events(6))
+    other = again(layer)
+    for each in (layer, other):
+        each.learn(events(7), carry=True)
+    np.testing.assert_array_equal(other.weights, layer.weights)
 
 
 def test_an_empty_pattern_changes_nothing():

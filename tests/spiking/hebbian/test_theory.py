@@ -185,6 +185,8 @@ def test_a_rule_without_a_limit_is_refused():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: weak_coupling_promotions([-1.0], HebbianRule()), "rates must be numbers of at"),
+        (lambda: weak_coupling_promotions([np.nan], HebbianRule()), "rates must be numbers of at"),
         (lambda: promotion_constraint([0.5, 1.5], 0.1), r"p\[1\] = 1.5 is no probability"),
         (lambda: promotion_constraint([0.0, 0.0], 0.1), "p must have a positive entry"),
         (lambda: promotion_constraint([0.5], -1.0), "learning_rate must be greater than 0"),

@@ -93,6 +93,7 @@ def test_unsorted_events_are_sorted_only_on_request():
         (lambda: SpikeBatch([1.0], [0], [0, 2, 1], n_units=1, duration=2.0), "not descend"),
         (lambda: SpikeBatch([1.0], [0, 0], [0, 1], n_units=1, duration=2.0), "one length"),
         (lambda: SpikeBatch([1.0], [0], [0, 1], n_units=0, duration=2.0), "n_units"),
+        (lambda: SpikeBatch([1.0], [2**31], [0, 1], n_units=2**32, duration=2.0), "n_units must"),
         (lambda: SpikeBatch([1.0], [0], [0, 1], n_units=1, duration=0.0), "duration"),
         (lambda: SpikeBatch.from_lists([[[1.0]], [[], []]], duration=2.0), "same number"),
         (lambda: SpikeBatch.from_pairs([([1.0], [])], n_units=1, duration=2.0), "pattern 0"),
@@ -142,5 +143,7 @@ def test_events_outside_the_sensor_and_torn_words_are_refused():
         from_aer([b"123"], n_units=1, duration=1.0)
     with pytest.raises(ValueError, match="exceed 32 bits"):
         to_aer(SpikeBatch([], [], [0], n_units=1, duration=5e6))
+    with pytest.raises(ValueError, match="sensor_size must be from 1 to 32768; got 40000"):
+        to_events(SpikeBatch([], [], [0], n_units=40_000, duration=5.0), sensor_size=(40_000, 1, 1))
     with pytest.raises(ValueError, match="has 4 pixels"):
         to_events(small(), sensor_size=(2, 2, 1))

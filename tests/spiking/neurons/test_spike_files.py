@@ -54,8 +54,14 @@ def test_an_empty_table_needs_no_spikes():
         ("# n_units=1 duration=5.0\ntime,unit\n1,1\n", "unit 1 does not exist"),
         ("# duration=5.0\ntime\n6\n", "later than the duration"),
         ("# duration=five\ntime\n6\n", "line 1: duration is no number"),
-        ("# n_patterns=1\npattern,time\n1,2\n", "of pattern 1; there are 1"),
-        ("pattern,time\n-1,2\n", "of pattern -1"),
+        ("# n_patterns=1\npattern,time\n1,2\n", "line 3: the spike is of pattern 1; there are 1"),
+        ("pattern,time\n-1,2\n", "line 2: the spike is of pattern -1"),
+        ("# n_patterns=inf\ntime\n1\n", "line 1: n_patterns is no number: 'inf'"),
+        ("# n_units=1.5\ntime\n1\n", "line 1: n_units is no number: '1.5'"),
+        ("time,unit\n1,99999999999999999999\n", "too large"),
+        ("time,unit\n1,4000000000\n", "n_units must be from 1 to 2147483647"),
+        ("time\n", "holds no spikes and no first line"),
+        ("time,unit\n1," + 200_000 * "0" + "\n", "cannot be read as CSV"),
         ("pattern,time\n0\n", "line 2: time is no number"),
     ],
 )
@@ -63,6 +69,18 @@ def test_what_cannot_be_meant_is_named(tmp_path, text, message):
     (tmp_path / "a.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         read_spikes(tmp_path / "a.csv")
+
+
+def test_a_file_that_is_not_there_is_missing_data(tmp_path):
+    with pytest.raises(DataError, match="does not exist: no spikes to read"):
+        read_spikes(tmp_path / "none.csv")
+
+
+def test_patterns_numbered_far_apart_need_no_list_for_each(tmp_path):
+    (tmp_path / "a.csv").write_text("pattern,time\n3000000,1\n7,2\n")
+    batch = read_spikes(tmp_path / "a.csv")
+    assert len(batch) == 3_000_001
+    assert batch[7][0].tolist() == [2.0]
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):

@@ -13,7 +13,6 @@ longer, but small learning rates would need runs of millions of spikes.
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from septet.recipes.spiking_hebbian._convergence import neuron, rates
@@ -33,15 +32,8 @@ HEBBIAN = ("binary", "count", "trace", "nearest")
 PATTERN = 5000.0  # ms that are presented at a time
 
 
-def hebbian(learning_rates: tuple[float, ...], n_spikes: int, workers: int) -> list[Row]:
-    """Residual of the four Hebbian rules at every learning rate."""
-    cases = [(rule, rate) for rule in HEBBIAN for rate in learning_rates]
-    return list(
-        Parallel(n_jobs=workers)(delayed(_hebbian)(rule, rate, n_spikes) for rule, rate in cases)
-    )
-
-
-def _hebbian(promotion: str, learning_rate: float, n_spikes: int) -> Row:
+def hebbian(promotion: str, learning_rate: float, n_spikes: int) -> Row:
+    """Residual of a Hebbian rule at one learning rate."""
     rule = HebbianRule(promotion=promotion)
     pairs, trained = [], []
     for replica in range(2):
@@ -132,15 +124,8 @@ def promoted(
     return up / spikes, down / spikes
 
 
-def stdp(
-    depressions: tuple[float, ...], learning_rates: tuple[float, ...], n_spikes: int, workers: int
-) -> list[Row]:
+def stdp(depression: float, learning_rate: float, n_spikes: int) -> Row:
     """Residual of STDP by three forms of the constraint."""
-    cases = [(a, rate) for a in depressions for rate in learning_rates]
-    return list(Parallel(n_jobs=workers)(delayed(_stdp)(a, rate, n_spikes) for a, rate in cases))
-
-
-def _stdp(depression: float, learning_rate: float, n_spikes: int) -> Row:
     rule = HebbianRule(depression=depression)
     nominal, applied, frozen, active = [], [], [], []
     facts: Row = {}

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from septet.spiking import LIF, ConvergenceMonitor, HebbianLayer, HebbianRule, MonitorWindow
@@ -107,16 +106,8 @@ def _share(memories: float) -> float:
     return 2.0 / memories * (1.0 - (1.0 - np.exp(-memories)) / memories)
 
 
-def calibration(seeds: int, workers: int) -> list[Row]:
-    """False alarms and early stops of the default monitor, a row for every kind of layer."""
-    cases = [(way, *case) for case in reversed(CASES) for way in WAYS]  # the longest first
-    rows = list(Parallel(n_jobs=workers)(delayed(_rates)(*case, seeds) for case in cases))
-    order = {case: i for i, case in enumerate((way, *case) for way in WAYS for case in CASES)}
-    return sorted(rows, key=lambda row: order[row["layer"], row["inputs"], row["memory (spikes)"]])
-
-
-def _rates(way: str, n: int, memory: float, seeds: int) -> Row:
-    """What the monitor said of one kind of layer, from both starts.
+def error_rates(way: str, n: int, memory: float, seeds: int) -> Row:
+    """False alarms and early stops of the default monitor of one kind of layer, from both starts.
 
     The first window holds the approach. What remains of the start at the beginning of the second
     one is exp(-20), so all later windows are converged. A monitor that passes the first stops after

@@ -6,13 +6,12 @@ neither. All other detectors are at their libraries' defaults.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.ensemble import IsolationForest
@@ -34,42 +33,34 @@ CHUNK = 250  # samples of one call of partial_fit
 PYOD = {"ABOD": "abod", "INNE": "inne", "KPCA": "kpca"}  # the best three of ten on split 100
 
 
-def compare(
-    names: Sequence[str],
-    seeds: Sequence[int],
-    classes: int,
-    train: int,
-    test: int,
-    neurons: int,
-    workers: int,
+def one_split(
+    name: str, seed: int, classes: int, train: int, test: int, neurons: int, pyod: bool
 ) -> list[Row]:
-    """Mean area over classes, a row for each data set, split and detector.
+    """Mean area over classes of one split, a row for each detector.
 
     Parameters
     ----------
-    names : sequence of {"digits", "mnist", "fashion-mnist"}
-    seeds : sequence of int
-        One split each.
+    name : {"digits", "mnist", "fashion-mnist"}
+        Data set.
+    seed : int
+        Which split.
     classes : int
         How many classes are normal in turn, the first ones.
     train : int
         Most training images of a class (of the official training part).
     test : int
         Test images of all classes (of the official test part).
+    neurons : int
+        Competing neurons, and prototypes.
+    pyod : bool
+        Whether to try those of PyOD, too, where it is installed.
     """
-    jobs = [(name, seed, classes, train, test, neurons) for name in names for seed in seeds]
-    found = Parallel(n_jobs=workers)(delayed(one_split)(*job) for job in jobs)
-    return [row for rows in found for row in rows]
-
-
-def one_split(name: str, seed: int, classes: int, train: int, test: int, neurons: int) -> list[Row]:
-    """Every detector on the classes of one split."""
     X, y, X_test, y_test = split(name, seed, train, test)
     areas: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
     for normal in np.unique(y)[:classes]:
         mine = X[y == normal]
-        for detector, scores, spent in scored(mine, X_test, SCORE[name], neurons, seed):
+        for detector, scores, spent in scored(mine, X_test, SCORE[name], neurons, seed, pyod):
             areas.setdefault(detector, []).append(roc_auc_score(y_test == normal, scores))
             seconds[detector] = seconds.get(detector, 0.0) + spent
     return [
@@ -119,11 +110,13 @@ def split(
     return X[mine].astype(float), y[mine], X_test[others].astype(float), y_test[others]
 
 
-def scored(X: Floats, X_test: Floats, score: str, neurons: int, seed: int) -> Scored:
+def scored(X: Floats, X_test: Floats, score: str, neurons: int, seed: int, pyod: bool) -> Scored:
     """Name, scores (higher is more normal) and seconds of CPU of every detector in turn."""
     yield from _spiking(X, X_test, score, neurons, seed)
     yield from _prototypes(X, X_test, score, neurons, seed)
     yield from _usual(X, X_test, seed)
+    if pyod and find_spec("pyod") is not None:
+        yield from _pyod(X / X.max(), X_test / X.max(), seed)
 
 
 def _timed(name: str, work: Callable[[], Floats]) -> tuple[str, Floats, float]:
@@ -174,14 +167,12 @@ def _prototypes(X: Floats, X_test: Floats, score: str, neurons: int, seed: int) 
 def _online(rows: Floats, k: int, seed: int) -> Floats:
     model = MiniBatchKMeans(k, n_init=1, random_state=seed)
     for start in range(0, len(rows), CHUNK):
-        part = rows[start : start + CHUNK]
-        if start == 0 or len(part) > 0:
-            model.partial_fit(part)
+        model.partial_fit(rows[start : start + CHUNK])
     return model.cluster_centers_
 
 
 def _usual(X: Floats, X_test: Floats, seed: int) -> Scored:
-    """Detectors of scikit-learn and, where it is installed, of PyOD."""
+    """Detectors of scikit-learn."""
 
     def unit(rows: Floats, order: int) -> Floats:
         return rows / np.maximum(np.linalg.norm(rows, ord=order, axis=1, keepdims=True), 1e-300)
@@ -204,8 +195,6 @@ def _usual(X: Floats, X_test: Floats, seed: int) -> Scored:
             yield _timed(
                 f"{name}, {form}", lambda a=train, b=test, m=maker: m().fit(a).score_samples(b)
             )
-        if form == "raw" and find_spec("pyod") is not None:
-            yield from _pyod(train, test, seed)
 
 
 def _pyod(train: Floats, test: Floats, seed: int) -> Scored:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
+from septet.recipes._workers import Job, run_all
 from septet.recipes.spiking_hebbian import _constraint, _convergence, _drift, _novelty
 
 
@@ -37,44 +38,69 @@ class Config:
     """Test images of all classes."""
     neurons: int = 100
     """Competing neurons, and prototypes of k-means."""
+    pyod: bool = True
+    """Also three detectors of PyOD, which are slow, where it is installed."""
     drift_seeds: int = 20
     """Streams whose digit changes."""
     drift_windows: int = 500
     """Windows of each before the change."""
-    workers: int = 1
-    """Processes for the runs that do not depend on each other."""
+    workers: int = 0
+    """Runs at a time; zero takes one per core."""
 
 
 Results = dict[str, Any]
 
 
 def run(config: Config, run: Run) -> Results:
-    """Run every stage, resumable after each."""
-    spikes, workers = config.spikes, config.workers
-    return {
-        "hebbian": run.stage(
-            "hebbian", _constraint.hebbian, config.learning_rates, spikes, workers
-        ),
-        "stdp": run.stage(
-            "stdp", _constraint.stdp, config.depressions, config.stdp_rates, spikes, workers
-        ),
-        "pinned": run.stage("pinned", _constraint.pinned, max(2000, spikes // 20)),
-        "monitor": run.stage("monitor", _convergence.calibration, config.monitor_seeds, workers),
-        "novelty": run.stage(
-            "novelty",
-            _novelty.compare,
-            config.sets,
-            config.splits,
-            config.classes,
-            config.train,
-            config.test,
-            config.neurons,
-            workers,
-        ),
-        "drift": run.stage(
-            "drift", _drift.change_of_digit, config.drift_seeds, config.drift_windows, 500.0
-        ),
+    """Do every measurement, as many at a time as there are cores; resumable after each."""
+    spikes = config.spikes
+    parts: dict[str, list[Job]] = {
+        "hebbian": [
+            (f"hebbian-{rule}-{rate:g}", _constraint.hebbian, (rule, rate, spikes))
+            for rule in _constraint.HEBBIAN
+            for rate in config.learning_rates
+        ],
+        "stdp": [
+            (f"stdp-{depression:g}-{rate:g}", _constraint.stdp, (depression, rate, spikes))
+            for depression in config.depressions
+            for rate in config.stdp_rates
+        ],
+        "pinned": [("pinned", _constraint.pinned, (max(2000, spikes // 20),))],
+        "monitor": [
+            (f"monitor-{way}-{n}-{memory:g}", _convergence.error_rates, (way, n, memory, seeds))
+            for seeds in (config.monitor_seeds,)
+            for way in _convergence.WAYS
+            for n, memory in _convergence.CASES
+        ],
+        "novelty": [
+            (
+                f"novelty-{name}-{split}",
+                _novelty.one_split,
+                (
+                    name,
+                    split,
+                    config.classes,
+                    config.train,
+                    config.test,
+                    config.neurons,
+                    config.pyod,
+                ),
+            )
+            for name in config.sets
+            for split in config.splits
+        ],
+        "drift": [
+            (f"drift-{seed}", _drift.change_of_digit, (seed, config.drift_windows, 500.0))
+            for seed in range(config.drift_seeds)
+        ],
     }
+    # the longest first, so that no core is left with one at the end
+    order = ("novelty", "monitor", "stdp", "hebbian", "drift", "pinned")
+    found = run_all(run, [job for part in order for job in reversed(parts[part])], config.workers)
+    results: Results = {part: [found[name] for name, *_ in jobs] for part, jobs in parts.items()}
+    results["pinned"] = results["pinned"][0]
+    results["novelty"] = [row for rows in results["novelty"] for row in rows]
+    return results
 
 
 # -- measures ------------------------------------------------------------------------------------

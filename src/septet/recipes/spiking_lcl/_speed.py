@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 
 from septet._core.errors import SeptetWarning
 from septet.spiking import RuleLearner, SpikeTrainLearner, random_associations
@@ -70,25 +69,20 @@ def learn(
     return row | {"epochs": epochs, "seconds": time.thread_time() - began}
 
 
-def grid(
+def race(
+    n_patterns: int,
+    n_spikes: int,
+    seed: int,
     rules: Sequence[str],
     n_inputs: int,
-    tasks: Iterable[tuple[int, int]],
-    seeds: Sequence[int],
     max_seconds: float,
     max_epochs: int,
-    workers: int,
 ) -> list[Row]:
-    """All rules at all their rates, and ours at its defaults, on tasks of (patterns, spikes)."""
-    runs = [
-        (rule, rate, n_inputs, patterns, spikes, seed, max_seconds, max_epochs)
-        for patterns, spikes in tasks
-        for seed in seeds
-        for rule in (*OURS, *rules)
-        for rate in RATES.get(rule, (None,))
-    ]
-    rows = Parallel(n_jobs=workers)(delayed(_warm)(run) for run in runs)
-    return list(rows)
+    """Ours at its defaults and all rules at all their rates, on one task."""
+    task = (n_inputs, n_patterns, n_spikes, seed, max_seconds, max_epochs)
+    # ours last: where nothing is compiled yet, another process compiles it meanwhile
+    others = [_warm((rule, rate, *task)) for rule in rules for rate in RATES[rule]]
+    return [_warm((rule, None, *task)) for rule in OURS] + others
 
 
 _compiled: set[str] = set()
@@ -103,37 +97,36 @@ def _warm(run: tuple[Any, ...]) -> Row:
 
 
 def ablation(
-    n_inputs: int, n_patterns: int, n_spikes: int, seeds: Sequence[int], max_epochs: int
+    n_inputs: int, n_patterns: int, n_spikes: int, seed: int, max_epochs: int
 ) -> list[Row]:
     """Exact, diagonal and uniform steps along the same directions."""
     ways: list[tuple[str, float | None]] = [("exact", None), ("diagonal", None)]
     ways += [("uniform", rate) for rate in UNIFORM_RATES]
+    inputs, targets = random_associations(n_patterns, n_inputs, n_spikes, random_state=seed)
     rows = []
-    for seed in seeds:
-        inputs, targets = random_associations(n_patterns, n_inputs, n_spikes, random_state=seed)
-        for step, rate in ways:
-            learner = SpikeTrainLearner(
-                mode="online",
-                step=step,
-                learning_rate=rate or 0.01,
-                max_epochs=max_epochs,
-                random_state=seed,
-            )
-            start = time.thread_time()
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SeptetWarning)
-                report = learner.fit(inputs, targets).report_
-            rows.append(
-                {
-                    "rule": step,
-                    "rate": rate,
-                    "seed": seed,
-                    "epochs": report.epochs if report.exact else None,
-                    "most epochs": max_epochs,
-                    "wrong trains": report.n_wrong_count,
-                    "seconds": time.thread_time() - start,
-                }
-            )
+    for step, rate in ways:
+        learner = SpikeTrainLearner(
+            mode="online",
+            step=step,
+            learning_rate=rate or 0.01,
+            max_epochs=max_epochs,
+            random_state=seed,
+        )
+        start = time.thread_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SeptetWarning)
+            report = learner.fit(inputs, targets).report_
+        rows.append(
+            {
+                "rule": step,
+                "rate": rate,
+                "seed": seed,
+                "epochs": report.epochs if report.exact else None,
+                "most epochs": max_epochs,
+                "wrong trains": report.n_wrong_count,
+                "seconds": time.thread_time() - start,
+            }
+        )
     return rows
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
-from septet.recipes.spiking_lcl import _classification, _memory, _speed
+from septet.recipes._workers import Job, run_all
+from septet.recipes.spiking_lcl import _memory, _speed, classification
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +45,8 @@ class Config:
     """Random halves of Iris that are classified."""
     mnist_splits: int = 0
     """Random splits of the 5 000 digits (4 000 for training and validation) that are classified."""
-    workers: int = 1
-    """Processes for the runs that do not depend on each other."""
+    workers: int = 0
+    """Runs at a time; zero takes one per core."""
 
 
 Results = dict[str, Any]
@@ -53,60 +54,62 @@ _SPIKES = 5
 
 
 def run(config: Config, run: Run) -> Results:
-    """Run every stage, resumable after each."""
+    """Do every measurement, as many at a time as there are cores; resumable after each."""
     n, seeds = config.n_inputs, config.seeds
     at = [(max(1, round(load * n / _SPIKES)), _SPIKES) for load in config.loads]
-    compared = partial(
-        _speed.grid, config.rules, n, max_epochs=config.max_epochs, workers=config.workers
-    )
-    middle = at[len(at) // 2][0]
-    return {
-        "exact": run.stage("exact", _memory.exact, n, max(p for p, _ in at), _SPIKES, seeds),
-        "speed": run.stage(
-            "speed", lambda: compared(tasks=at, seeds=seeds, max_seconds=config.max_seconds)
+    most, middle = max(at), at[len(at) // 2]
+
+    def compared(part: str, tasks: list[tuple[int, int]], max_seconds: float) -> list[Job]:
+        about = (config.rules, n, max_seconds, config.max_epochs)
+        return [
+            (f"{part}-{patterns}x{spikes}-{seed}", _speed.race, (patterns, spikes, seed, *about))
+            for patterns, spikes in tasks
+            for seed in seeds
+        ]
+
+    settings = _memory.settings(config.capacity_rates, config.capacity_wide)
+    parts: dict[str, list[Job]] = {
+        "exact": [(f"exact-{seed}", _memory.exact, (n, *most, seed)) for seed in seeds],
+        "iris": _classified("iris", config.iris_splits),
+        "mnist": _classified("mnist-5k", config.mnist_splits),
+        "speed": compared("speed", at, config.max_seconds),
+        "interference": compared(
+            "interference", [(5, k) for k in config.interference], config.interference_seconds
         ),
-        "ablation": run.stage(
-            "ablation", _speed.ablation, n, middle, _SPIKES, seeds, config.ablation_epochs
-        ),
-        "interference": run.stage(
-            "interference",
-            lambda: compared(
-                tasks=[(5, k) for k in config.interference],
-                seeds=seeds,
-                max_seconds=config.interference_seconds,
-            ),
-        ),
-        "capacity": run.stage(
-            "capacity",
-            _memory.capacities,
-            config.capacity_inputs,
-            config.capacity_rates,
-            config.capacity_wide,
-            config.capacity_seeds,
-            config.workers,
-        ),
-        "iris": run.stage("iris", _classified, "iris", config.iris_splits, config.workers),
-        "mnist": run.stage("mnist", _classified, "mnist-5k", config.mnist_splits, config.workers),
-        "robustness": run.stage("robustness", _memory.robustness, n, middle, _SPIKES, seeds),
+        "ablation": [
+            (f"ablation-{seed}", _speed.ablation, (n, *middle, seed, config.ablation_epochs))
+            for seed in seeds
+        ],
+        "capacity": [
+            (
+                f"capacity-{i}",
+                _memory.one_capacity,
+                (config.capacity_inputs, config.capacity_seeds, *s),
+            )
+            for i, s in enumerate(settings)
+        ],
+        "robustness": [
+            (f"robustness-{seed}", _memory.robustness, (n, *middle, seed)) for seed in seeds
+        ],
     }
+    found = run_all(run, [job for jobs in parts.values() for job in jobs], config.workers)
+    results: Results = {part: [found[name] for name, *_ in jobs] for part, jobs in parts.items()}
+    for part in ("iris", "mnist", "speed", "interference", "ablation"):
+        results[part] = [row for rows in results[part] for row in rows]
+    return results
 
 
-def _classified(name: str, splits: int, workers: int) -> list[Any]:
-    """Accuracies on every split; none without splits."""
-    if not splits:
-        return []
-    X, y, images = _classification.load(name)
-    return _classification.evaluate(
-        X,
-        y,
-        images=images,
-        rules=("lcl", "tempotron"),
-        hidden=images,
-        seeds=range(splits),
-        test_share=0.2 if images else 0.5,
-        epochs=5 if images else 20,
-        workers=workers,
-    )
+def _classified(name: str, splits: int) -> list[Job]:
+    """Jobs that classify a set, one a split."""
+    images = name == "mnist-5k"
+    return [
+        (
+            f"{name}-{seed}",
+            classification.study,
+            (name, seed, ("lcl", "tempotron"), 0.2 if images else 0.5, 5 if images else 20),
+        )
+        for seed in range(splits)
+    ]
 
 
 # -- measures ------------------------------------------------------------------------------------
@@ -339,7 +342,7 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
             yield _table(
                 f"Classification: {name}",
                 "Mean and standard deviation over random splits; settings chosen on validation.",
-                _classification.summary(results[name]),
+                classification.summary(results[name]),
             )
     yield _table(
         "Noise of the potential that is borne at 95 % recall",

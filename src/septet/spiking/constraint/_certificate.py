@@ -35,7 +35,7 @@ class Certificate:
     multipliers ``y``, the sum ``sum_j y_j a_j`` vanishes while ``sum_j y_j b_j`` is positive. The
     requirements listed are irreducible: without any one of them the rest can be met. Where they are
     too close to dependent for that, the sum only is so small that smaller weights than
-    `excluded_norm` are ruled out.
+    `excluded_norm` are ruled out. Weights and potentials are counted in thresholds.
 
     Attributes
     ----------
@@ -53,8 +53,8 @@ class Certificate:
     multipliers : ndarray of shape (n,)
         The proof; absolute values sum to 1.
     gap : float
-        ``sum_j y_j b_j``: by less than this, in units of the potential, the requirements cannot all
-        be missed at once (minimal uniform slack).
+        ``sum_j y_j b_j``: by less than this the requirements cannot all be missed at once (minimal
+        uniform slack).
     residual : float
         Norm of ``sum_j y_j a_j``, 0 up to rounding.
     n_targets, n_inputs : int

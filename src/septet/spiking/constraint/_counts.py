@@ -1,6 +1,7 @@
 """Desired numbers of spikes: where on the spike-threshold surface they lie, and learning them."""
 
 import time
+from dataclasses import replace
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -11,10 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from septet._core import checks
 from septet._core.random import RandomState, generator
 from septet.spiking.constraint import _rule_reference as plain
-from septet.spiking.constraint._problem import SOLVERS, Problem
+from septet.spiking.constraint._problem import CUT_TOLERANCE, SOLVERS, Problem
 from septet.spiking.constraint._rows import N_ROWS, RISE, Limits
 from septet.spiking.constraint._rules import check_counts
-from septet.spiking.constraint._settings import penalties
 from septet.spiking.constraint._timeline import Targets, timeline
 from septet.spiking.neurons import LIF, SpikeBatch, simulate
 from septet.spiking.neurons._backend import Constants, uses_numba
@@ -241,18 +241,20 @@ class SpikeCountLearner(BaseEstimator):
         if not isinstance(X, SpikeBatch):
             raise TypeError(f"X must be a SpikeBatch; got {type(X).__name__}.")
         wanted, rng = check_counts(X, targets), generator(self.random_state)
-        surface = _Surface(lif, X, "numpy" if self.solver == "numpy" else "auto")
+        # in thresholds, in which the solver's tolerances are meant
+        unit = replace(lif, threshold=1.0)
+        surface = _Surface(unit, X, "numpy" if self.solver == "numpy" else "auto")
         began, busy = time.perf_counter(), time.thread_time()
         weights, errors = [], []
         for k, mine in enumerate(wanted):
-            w = rng.normal(0.0, self.init_scale * lif.threshold, X.n_units)
+            w = rng.normal(0.0, self.init_scale, X.n_units)
             mistakes: list[int] = []
             while len(mistakes) < self.max_epochs and (not mistakes or mistakes[-1] > 0):
                 mistakes.append(self._epoch(surface, mine, w, rng))
                 spent, share = time.thread_time() - busy, (k + 1) / len(wanted)
                 if self.max_seconds is not None and spent > self.max_seconds * share:
                     break
-            weights.append(w)
+            weights.append(w * lif.threshold)
             errors.append(mistakes)
         self.wall_time_ = time.perf_counter() - began
         self.coef_ = np.array(weights)
@@ -272,11 +274,10 @@ class SpikeCountLearner(BaseEstimator):
     ) -> int:
         """Visit all patterns in random order; change `w` in place. Returns how many were wrong."""
         order, n_wrong = rng.permutation(wanted.size), 0
-        theta = surface.lif.threshold
         for first in range(0, wanted.size, self.block_size):
             block, trains, is_wrong = [], [], False
             for p in order[first : first + self.block_size]:
-                train = surface.fired(w, int(p), theta)
+                train = surface.fired(w, int(p), 1.0)
                 if train.size != wanted[p]:
                     n_wrong += 1
                     train = surface.desired(w, int(p), int(wanted[p]))
@@ -293,12 +294,11 @@ class SpikeCountLearner(BaseEstimator):
         self, surface: _Surface, block: NDArray[np.int64], trains: list[Floats], w: Floats
     ) -> None:
         """Move `w` in place towards the nearest weights that fire about where `trains` do."""
-        lif = surface.lif
         targets = Targets(np.concatenate(trains), np.cumsum([0, *map(len, trains)]))
-        soft = penalties(self.soft_C) or (1.0, 1.0)
-        limits = Limits(self.margin * lif.threshold, -np.inf, 0.0, 1e-6, 1 / soft[0], 1 / soft[1])
+        softness = 1 / self.soft_C
+        limits = Limits(self.margin, -np.inf, 0.0, CUT_TOLERANCE, softness, softness)
         problem = Problem(
-            lif,
+            surface.lif,
             surface.inputs[block],
             targets,
             limits=limits,
@@ -314,7 +314,7 @@ class SpikeCountLearner(BaseEstimator):
             problem.add_targets(p, rows, w)
             last = first + train.size
             rows.kind[first:last] = RISE  # at least there, and without a row for the slope
-            rows.bound[first:last] += self.margin * lif.threshold
+            rows.bound[first:last] += self.margin
             rows.counts[N_ROWS] = last
         problem.restart(rows, w)
         result, _ = problem.project(np.arange(block.size), rows, w, 8)

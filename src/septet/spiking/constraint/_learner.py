@@ -3,6 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -14,7 +15,7 @@ from septet._core import checks
 from septet._core.errors import SeptetWarning
 from septet._core.random import RandomState, generator
 from septet.spiking.constraint._certificate import UnreachableTargetsError
-from septet.spiking.constraint._problem import SOLVERS, Problem
+from septet.spiking.constraint._problem import CUT_TOLERANCE, SOLVERS, Problem
 from septet.spiking.constraint._report import LearningReport, misses
 from septet.spiking.constraint._rows import FIRE, N_ROWS, Limits
 from septet.spiking.constraint._settings import penalties, weight_ranges
@@ -25,8 +26,6 @@ from septet.spiking.neurons import LIF, SpikeBatch, simulate
 
 Floats = NDArray[np.float64]
 
-# Misses this much above the threshold (as a fraction of it) are not worth a cut.
-_CUT_TOLERANCE = 1e-6
 # Penalty of the relaxed problem where the user named none: misses are a last resort.
 _LAST_RESORT = 1e4
 
@@ -235,6 +234,7 @@ class SpikeTrainLearner(BaseEstimator):
         (2, 126)
         """
         lif, inputs = self._check_parameters(), self._check_inputs(X, first=True)
+        lif = replace(lif, threshold=1.0)
         wanted = check_targets(lif, inputs, targets, self.min_isi)
         lengths = []
         for mine in wanted:
@@ -274,13 +274,17 @@ class SpikeTrainLearner(BaseEstimator):
         if start is not None and len(start) != len(wanted):
             raise ValueError(f"targets are of {len(wanted)} neurons; the learner has {len(start)}.")
         rng = generator(self.random_state)
+        # in thresholds, in which the solver's tolerances are meant
+        unit, theta = replace(lif, threshold=1.0), lif.threshold
         ranges = weight_ranges(inputs.n_units, self.bounds, self.signs)
         tally = Tally()
         weights = np.empty((len(wanted), inputs.n_units))
         for k, mine in enumerate(wanted):
-            w = self._initial(inputs.n_units, lif, rng) if start is None else start[k].copy()
-            w = self._learn_neuron(lif, inputs, mine, k, w, ranges, rng, tally, max_epochs)
-            weights[k] = np.clip(w, *ranges) if ranges.size else w  # active ends hold to rounding
+            w = self._initial(inputs.n_units, rng) if start is None else start[k] / theta
+            w = self._learn_neuron(unit, inputs, mine, k, w, ranges / theta, rng, tally, max_epochs)
+            weights[k] = theta * w
+        if ranges.size:
+            weights = np.clip(weights, *ranges)  # active ends hold to rounding
         self.n_features_in_ = inputs.n_units
         self.coef_ = weights
         self.report_ = self._report(lif, inputs, wanted, tally, began)
@@ -327,7 +331,7 @@ class SpikeTrainLearner(BaseEstimator):
             lif,
             inputs,
             targets,
-            limits=self._limits(lif, soft),
+            limits=self._limits(soft),
             guard=self.guard,
             ranges=ranges,
             solver=self.solver,
@@ -373,7 +377,7 @@ class SpikeTrainLearner(BaseEstimator):
             return None
         if self.step == "diagonal":
             return lambda miss, square: np.divide(miss, square, where=square > 0, out=0.0 * miss)
-        rate = self.learning_rate * problem.lif.threshold
+        rate = self.learning_rate
         return lambda miss, square: rate * np.sign(miss) * (np.abs(miss) > 1e-12)
 
     def _report(
@@ -468,17 +472,17 @@ class SpikeTrainLearner(BaseEstimator):
             )
         return X
 
-    def _limits(self, lif: LIF, soft: tuple[float, float] | None) -> Limits:
+    def _limits(self, soft: tuple[float, float] | None) -> Limits:
         return Limits(
-            margin=self.margin * lif.threshold,
-            guard_margin=self.guard_margin * lif.threshold,
-            min_slope=self.min_slope * lif.threshold,
-            tolerance=_CUT_TOLERANCE * lif.threshold,
+            margin=self.margin,
+            guard_margin=self.guard_margin,
+            min_slope=self.min_slope,
+            tolerance=CUT_TOLERANCE,
             fire_softness=0.0 if soft is None else 1 / soft[0],
             below_softness=0.0 if soft is None else 1 / soft[1],
         )
 
-    def _initial(self, n_inputs: int, lif: LIF, rng: np.random.Generator) -> Floats:
+    def _initial(self, n_inputs: int, rng: np.random.Generator) -> Floats:
         if self.mode == "batch":
             return np.zeros(n_inputs)
-        return rng.normal(0.0, self.init_scale * lif.threshold, n_inputs)
+        return rng.normal(0.0, self.init_scale, n_inputs)

@@ -41,6 +41,8 @@ Floats: TypeAlias = NDArray[np.float64]
 
 SOLVERS = ("auto", "daqp", "piqp", "numba", "numpy")
 
+# Maxima this much above the threshold (as a fraction of it) are not worth a cut.
+CUT_TOLERANCE = 1e-6
 # How many of the worst maxima of an interval usually become rows in one round.
 _CUTS = 3
 # Where rounding stops the solver, targets that need weights of a larger norm count as out of reach.
@@ -65,7 +67,8 @@ class Problem:
     Parameters
     ----------
     lif, inputs, targets
-        As checked by `check_targets`.
+        As checked by `check_targets`, of a neuron with threshold 1: the solver's tolerances are
+        absolute.
     limits, guard, ranges
         What solutions must keep to; `ranges` is (2, n_units) with the least and largest weights,
         or (2, 0) without.

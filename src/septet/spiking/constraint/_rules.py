@@ -239,7 +239,8 @@ class RuleLearner(BaseEstimator):
 
     def _rate(self, lif: LIF) -> float:
         rate = _RATES[self.rule] if self.learning_rate is None else self.learning_rate
-        return rate * lif.threshold
+        # what EMPD adds is proportional to a distance from the threshold, and so has its unit
+        return rate if self.rule == "empd" else rate * lif.threshold
 
     def _trace(self) -> tuple[float, LIF]:
         """Time constant of the rule's trace and the kernel that carries it."""

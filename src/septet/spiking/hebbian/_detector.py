@@ -15,7 +15,7 @@ from sklearn.utils.validation import (
 )
 
 from septet._core import checks
-from septet._core.errors import SeptetWarning
+from septet._core.errors import SeptetError, SeptetWarning
 from septet._core.files import PathLike
 from septet._core.random import RandomState, generator
 from septet.spiking.hebbian import _presentation as presentation
@@ -35,6 +35,10 @@ _CALIBRATED = 100  # rows of a chunk that `partial_fit` scores to keep the offse
 _KEPT = 1000  # scores that the offset of `partial_fit` rests upon
 _ADAPTED = 5  # samples between changes of the threshold
 _SILENT = 100  # samples in a row without any output, after which something must be wrong
+
+
+class SilentLayerError(SeptetError, RuntimeError):
+    """No neuron of a layer has fired, so that nothing was learned."""
 
 
 class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
@@ -111,8 +115,8 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
     ValueError
         If an entry is not finite, or negative and the detector not `signed` (row and column are
         named), or a parameter cannot be meant.
-    RuntimeError
-        If no neuron fires in a whole pass.
+    SilentLayerError
+        If no neuron fires in a whole pass; it is a RuntimeError.
 
     Notes
     -----
@@ -343,7 +347,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
             block = order[start : start + _SCORED]
             rates = self._rates(rows[block])
             for row in rates:
-                presentation.rest(state)
+                state.rest()
                 tally = Tally.empty(row.size, self.n_neurons_, 0)
                 seed = mix((self._seed + (self.n_samples_seen_ + 1) * STEP) % 2**64)
                 plan = self._plan(rule, self._rate())
@@ -382,7 +386,7 @@ class SpikingNoveltyDetector(OutlierMixin, BaseEstimator):
 
     def _refuse_silence(self, rows: Any, rule: HebbianRule) -> None:
         potential = presentation.potential(self._rates(rows[:1000]), self.weights_, self.tau_m)
-        raise RuntimeError(
+        raise SilentLayerError(
             f"no neuron fired: the threshold is {self.threshold_:.4g} and the mean-field potential "
             f"of the samples {potential:.4g}. Are the samples all 0, or unlike those of the first "
             "call? Raise total_rate or presentation."

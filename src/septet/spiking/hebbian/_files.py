@@ -45,7 +45,7 @@ def save_detector(detector: Any, path: PathLike) -> None:
     parameters = detector.get_params(deep=False)
     if parameters["rule"] is not None:
         parameters["rule"] = dataclasses.asdict(parameters["rule"])
-    if not isinstance(parameters["random_state"], int):
+    if not isinstance(parameters["random_state"], int | np.integer):
         parameters["random_state"] = None  # its seed has been drawn and is kept below
     about = {
         "kind": _KIND,
@@ -55,7 +55,8 @@ def save_detector(detector: Any, path: PathLike) -> None:
         "feature_names": list(getattr(detector, "feature_names_in_", [])),
     }
     arrays = {name: np.ascontiguousarray(getattr(detector, name)) for name in _ARRAYS}
-    text = json.dumps(about, sort_keys=True)
+    # parameters that come out of a grid are NumPy's numbers
+    text = json.dumps(about, sort_keys=True, default=lambda number: number.item())
     with replacing(path) as file:
         file.write(save(arrays, metadata={"about": text, "sha256": content_digest(text, arrays)}))
 

@@ -165,7 +165,8 @@ class HebbianLayer:
         self.homeostasis = checks.number("homeostasis", homeostasis, low=0.0, below=1.0)
         self.on_deadlock = checks.choice("on_deadlock", on_deadlock, ("renormalize", "raise"))
         self.threshold = lif.threshold
-        self._kernels = kernels(backend)
+        kernels(backend)  # refuses one that is not there
+        self.backend = backend
         self._state = State.at_rest(self._initial(weights))
         self._recent = Recent.none()
 
@@ -219,7 +220,8 @@ class HebbianLayer:
         for times, ids in inputs:
             order = np.lexsort((ids, times))
             patterns.append((times[order], ids[order].astype(np.int64)))
-        return self._run(patterns, inputs.duration, self._kernels.run, carry, monitor, statistics)
+        kernel = kernels(self.backend).run
+        return self._run(patterns, inputs.duration, kernel, carry, monitor, statistics)
 
     def learn_poisson(
         self,
@@ -256,7 +258,8 @@ class HebbianLayer:
         duration = checks.number("duration", duration, above=0.0)
         seeds = generator(random_state).integers(0, 2**64, len(rows), dtype=np.uint64)
         patterns = [(row / 1000.0, int(seed)) for row, seed in zip(rows, seeds, strict=True)]
-        return self._run(patterns, duration, self._kernels.run_poisson, carry, monitor, statistics)
+        kernel = kernels(self.backend).run_poisson
+        return self._run(patterns, duration, kernel, carry, monitor, statistics)
 
     def respond(self, inputs: SpikeBatch, *, carry: bool = False) -> LayerRun:
         """Present patterns with frozen weights and count what would have been promoted."""
@@ -285,10 +288,7 @@ class HebbianLayer:
 
     def rest(self) -> None:
         """Forget potentials and traces; weights and thresholds stay."""
-        state = self._state
-        for array in (state.v, state.pre, state.post, state.clock, state.cursor):
-            array[:] = 0
-        state.held[:] = -np.inf
+        self._state.rest()
         self._recent = Recent.none()
 
     # -- inside ------------------------------------------------------------------------------

@@ -68,13 +68,6 @@ def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return value ^ (value >> np.uint64(31))
 
 
-def rest(state: State) -> None:
-    """Begin a sample at rest."""
-    for array in (state.v, state.pre, state.post, state.clock, state.cursor):
-        array[:] = 0
-    state.held[:] = -np.inf
-
-
 def respond(
     run: Any,
     rates: Floats,
@@ -94,7 +87,7 @@ def respond(
     watch = Watch.empty(weights, 0, watched=False)
     net, outputs = np.zeros(rates.shape), np.zeros(len(rates), np.int64)
     for i, (row, seed) in enumerate(zip(rates, seeds, strict=True)):
-        rest(state)
+        state.rest()
         tally = Tally.empty(row.size, len(weights), 1)
         run(row, int(seed), duration, plan, state, tally, watch, Recent.none())
         net[i] = tally.promoted[:, 0] - tally.demoted[:, 0]

@@ -108,6 +108,12 @@ class State(NamedTuple):
             np.zeros(1, np.int64),
         )
 
+    def rest(self) -> None:
+        """Begin anew at rest; weights, thresholds and what is due stay."""
+        for array in (self.v, self.pre, self.post, self.clock, self.cursor):
+            array[:] = 0
+        self.held[:] = -np.inf
+
 
 class Tally(NamedTuple):
     """Sums over a run; arrays of no column switch the counting off, of one pool the neurons."""

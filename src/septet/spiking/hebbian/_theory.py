@@ -275,7 +275,8 @@ def weak_coupling_promotions(rates: ArrayLike, rule: HebbianRule) -> Floats:
     Raises
     ------
     ValueError
-        If the rule's promotions depend on the weights even in this limit.
+        If a rate is negative or no number, or the rule's promotions depend on the weights even in
+        this limit.
 
     Examples
     --------
@@ -283,6 +284,8 @@ def weak_coupling_promotions(rates: ArrayLike, rule: HebbianRule) -> Floats:
     [0.2, 0.8]
     """
     per_ms = np.asarray(rates, dtype=np.float64) / 1000.0
+    if not (per_ms >= 0).all():
+        raise ValueError("rates must be numbers of at least 0.")
     weighty = rule.plastic_depression and (
         rule.depression_power > 0 or rule.promotion not in ("trace", "count")
     )

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from septet._core import checks
 
+_MOST_UNITS = 2**31 - 1  # that the ids can tell apart
+
 
 class SpikeBatch:
     """A batch of spike patterns: for every pattern, times in ms and the unit each spike is of.
@@ -71,7 +73,7 @@ class SpikeBatch:
         duration: float,
         sort: bool = False,
     ) -> None:
-        self.n_units = checks.integer("n_units", n_units, low=1)
+        self.n_units = checks.integer("n_units", n_units, low=1, high=_MOST_UNITS)
         self.duration = checks.number("duration", duration, above=0.0)
         start = _integers("indptr", indptr)
         t = np.array(times, dtype=np.float64)
@@ -108,7 +110,7 @@ class SpikeBatch:
             descends,
             owner,
             start,
-            lambda i: f"time {t[i]:g} ms follows {t[i - 1]:g} ms; pass sort=True",
+            lambda i: f"time {t[i]:g} ms follows {t[i - 1]:g} ms; sort them, or pass sort=True",
         )
         self.times = _frozen(t)
         self.ids = _frozen(unit.astype(np.int32))

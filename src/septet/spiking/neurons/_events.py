@@ -75,13 +75,17 @@ def to_events(
 ) -> list[NDArray[np.void]]:
     """Return one structured event array (``x, y, t, p``) per pattern; times round to a tick.
 
+    Coordinates are 16-bit numbers, as in event files, so that no side may exceed 32 768.
+
     Examples
     --------
     >>> batch = SpikeBatch.from_pairs([([1.5], [6])], n_units=8, duration=5.0)
     >>> to_events(batch, sensor_size=(2, 2, 2))[0].tolist()
     [(0, 1, 1500, 1)]
     """
-    width, height, polarities = (checks.integer("sensor_size", n, low=1) for n in sensor_size)
+    width, height, polarities = (
+        checks.integer("sensor_size", n, low=1, high=2**15) for n in sensor_size
+    )
     if width * height * polarities != batch.n_units:
         raise ValueError(
             f"sensor_size {tuple(sensor_size)} has {width * height * polarities} pixels; the batch "

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,8 @@ def read_spikes(
     Raises
     ------
     DataError
-        If a line cannot be read or lies outside what was said; the line is named.
+        If there is no such file, a line cannot be read or lies outside what was said (the line is
+        named), or neither spikes nor a first line say how many patterns there are.
 
     Examples
     --------
@@ -81,55 +83,74 @@ def read_spikes(
     path = Path(path)
     try:
         text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist: no spikes to read.") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text: {error}.") from None
-    head, _, rest = text.partition("\n")
-    stated: dict[str, float] = {}
-    skipped = 0
-    if head.startswith("#"):
-        text, skipped = rest, 1
-        for word in head[1:].split():
-            key, _, value = word.partition("=")
-            if key in _SHAPE:
-                stated[key] = _number(value, path, 1, key)
-    reader = csv.DictReader(io.StringIO(text))
-    if "time" not in (reader.fieldnames or ()):
-        raise DataError(f"{path} has no column 'time'; its columns are {reader.fieldnames}.")
-    rows = []
-    for row in reader:
-        line = reader.line_num + skipped
-        p, unit = (
-            _number(row.get(name, "0"), path, line, name, whole=True)
-            for name in ("pattern", "unit")
-        )
-        t = _number(row["time"], path, line, "time")
-        if not 0 <= t < math.inf:
-            raise DataError(f"{path}, line {line}: time must be at least 0 and finite; got {t:g}.")
-        rows.append((int(p), t, int(unit)))
+    stated, text, skipped = _stated(path, text)
     given = {"n_patterns": n_patterns, "n_units": n_units, "duration": duration}
     stated |= {name: value for name, value in given.items() if value is not None}
-    most = int(stated.get("n_patterns", max((p for p, _, _ in rows), default=-1) + 1))
-    units = int(stated.get("n_units", max((unit for _, _, unit in rows), default=0) + 1))
-    last = max((t for _, t, _ in rows), default=1.0)
-    for i, (p, _, _) in enumerate(rows):
+    rows = _rows(path, text, skipped)
+    if not rows and "n_patterns" not in stated:
+        raise DataError(f"{path} holds no spikes and no first line that says how many patterns.")
+    lines, owners, times, units = zip(*rows, strict=True) if rows else ((), (), (), ())
+    most = stated.get("n_patterns", max(owners, default=-1) + 1)
+    for line, p in zip(lines, owners, strict=True):
         if not 0 <= p < most:
-            raise DataError(f"{path}: spike {i} is of pattern {p}; there are {most}.")
-    patterns = [([], []) for _ in range(most)]
-    for p, t, unit in rows:
-        patterns[p][0].append(t)
-        patterns[p][1].append(unit)
+            raise DataError(f"{path}, line {line}: the spike is of pattern {p}; there are {most}.")
     try:
-        return SpikeBatch.from_pairs(
-            patterns,
-            n_units=units,
-            duration=stated.get("duration", math.ceil(last) or 1.0),
+        owner = np.array(owners, dtype=np.int64)
+        order = np.argsort(owner, kind="stable")
+        return SpikeBatch(
+            np.array(times, dtype=np.float64)[order],
+            np.array(units, dtype=np.int64)[order],
+            np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=most))]),
+            n_units=stated.get("n_units", max(units, default=0) + 1),
+            duration=stated.get("duration", math.ceil(max(times, default=1.0)) or 1.0),
             sort=True,
         )
-    except ValueError as error:
+    except (ValueError, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: {error}") from None
 
 
-def _number(text: str | None, path: Path, line: int, name: str, *, whole: bool = False) -> float:
+def _stated(path: Path, text: str) -> tuple[dict[str, Any], str, int]:
+    """Return what a first line with ``#`` says, the text after it, and its number of lines."""
+    head, _, rest = text.partition("\n")
+    if not head.startswith("#"):
+        return {}, text, 0
+    stated: dict[str, Any] = {}
+    for word in head[1:].split():
+        key, _, value = word.partition("=")
+        if key in _SHAPE:
+            stated[key] = _number(value, path, 1, key, whole=key != "duration")
+    return stated, rest, 1
+
+
+def _rows(path: Path, text: str, skipped: int) -> list[tuple[int, int, float, int]]:
+    """Return line, pattern, time and unit of every spike."""
+    reader = csv.DictReader(io.StringIO(text))
+    rows = []
+    try:
+        if "time" not in (reader.fieldnames or ()):
+            raise DataError(f"{path} has no column 'time'; its columns are {reader.fieldnames}.")
+        for row in reader:
+            line = reader.line_num + skipped
+            p, unit = (
+                _number(row.get(name, "0"), path, line, name, whole=True)
+                for name in ("pattern", "unit")
+            )
+            t = _number(row["time"], path, line, "time")
+            if not 0 <= t < math.inf:
+                raise DataError(
+                    f"{path}, line {line}: time must be at least 0 and finite; got {t:g}."
+                )
+            rows.append((line, p, t, unit))
+    except csv.Error as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}.") from None
+    return rows
+
+
+def _number(text: str | None, path: Path, line: int, name: str, *, whole: bool = False) -> Any:
     try:
         return int(text or "") if whole else float(text or "")
     except ValueError:

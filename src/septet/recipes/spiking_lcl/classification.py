@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from septet import data
+from septet._core import checks
 from septet.spiking import (
     GaussianReceptiveFieldEncoder,
     LatencyEncoder,
@@ -21,6 +23,7 @@ from septet.spiking import (
 
 Row = dict[str, Any]
 
+SETS = ("iris", "digits", "mnist-5k")
 # What is tried for every rule on validation data.
 SETTINGS: dict[str, list[Row]] = {
     "lcl": [{"soft_C": C, "average": True} for C in (0.003, 0.01, 0.03)],
@@ -29,14 +32,30 @@ SETTINGS: dict[str, list[Row]] = {
 
 
 def load(name: str) -> tuple[NDArray[Any], NDArray[Any], bool]:
-    """Samples, labels and whether they are images, of iris, digits or a fetched set of images."""
-    from sklearn import datasets
+    """Samples (n, n_features), labels (n,) and whether they are images.
 
-    if name in {"iris", "digits"}:
+    Parameters
+    ----------
+    name : {"iris", "digits", "mnist-5k"}
+        The last one must have been fetched.
+
+    Raises
+    ------
+    ValueError
+        If there is no such set.
+    DataError
+        If it is not there.
+
+    Examples
+    --------
+    >>> X, y, images = load("iris")
+    >>> X.shape, images
+    ((150, 4), False)
+    """
+    checks.choice("data", name, SETS)
+    if name != "mnist-5k":
         X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
         return X, y, name == "digits"
-    from septet import data
-
     images = data.load(name)
     return images.images.reshape(len(images.images), -1), images.labels, True
 
@@ -48,34 +67,52 @@ def evaluate(
     images: bool,
     rules: Sequence[str],
     hidden: bool,
-    seeds: Sequence[int],
-    test_share: float,
-    epochs: int,
-    workers: int = 1,
-) -> list[Row]:
-    """Test accuracy of every rule on random stratified splits, one row each.
-
-    Behind the hidden layer only ours is tried: it is by far the quickest of the rules there.
-    An eighth of the training data decides about the settings; the classifier is the one trained on
-    the rest. Seconds are of processor time, which a busy machine does not stretch.
-    """
-    ways = [(False, rules), *([(True, ("lcl",))] if hidden else [])]
-    splits = Parallel(n_jobs=workers)(
-        delayed(_split)(X, y, images, ways, seed, test_share, epochs) for seed in seeds
-    )
-    return [row for rows in splits for row in rows]
-
-
-def _split(
-    X: NDArray[Any],
-    y: NDArray[Any],
-    images: bool,
-    ways: Sequence[tuple[bool, Sequence[str]]],
     seed: int,
     test_share: float,
     epochs: int,
 ) -> list[Row]:
-    """Evaluate logistic regression, then the rules without and with the hidden layer."""
+    """Test accuracy of every rule on a random stratified split, beside logistic regression.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Numbers, or images row by row.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    images : bool
+        Encode pixels by latency, not numbers by receptive fields.
+    rules : sequence of str
+        What learns, as in `SpikingClassifier`.
+    hidden : bool
+        Try a hidden layer of local filters, too. Behind it only ours is tried: it is by far the
+        quickest of the rules there.
+    seed : int
+        Which split, and where everything random begins.
+    test_share : float
+        Fraction of the samples that is tested on.
+    epochs : int
+        Most passes over the training data.
+
+    Returns
+    -------
+    list of dict
+        A row for each method: its accuracy on the test part, seconds of processor time,
+        which a busy machine does not stretch, and the settings that were chosen.
+
+    Notes
+    -----
+    An eighth of the training data decides about the settings; the classifier is the one trained on
+    the rest.
+
+    Examples
+    --------
+    >>> X, y, images = load("iris")
+    >>> words = {"rules": ["lcl"], "hidden": False, "test_share": 0.25, "epochs": 5}
+    >>> rows = evaluate(X, y, images=images, seed=0, **words)
+    >>> [row["method"] for row in rows]
+    ['logistic regression', 'lcl']
+    """
+    ways = [(False, rules), *([(True, ("lcl",))] if hidden else [])]
     rest, test = train_test_split(
         np.arange(len(y)), test_size=test_share, stratify=y, random_state=seed
     )
@@ -114,6 +151,21 @@ def _split(
                 }
             )
     return rows
+
+
+def study(name: str, seed: int, rules: Sequence[str], test_share: float, epochs: int) -> list[Row]:
+    """Evaluate on one split of a set that `load` knows; behind a hidden layer, too, if images."""
+    X, y, images = load(name)
+    return evaluate(
+        X,
+        y,
+        images=images,
+        rules=rules,
+        hidden=images,
+        seed=seed,
+        test_share=test_share,
+        epochs=epochs,
+    )
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:
