@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from septet._core.errors import CheckpointError
-from septet.optim import AdamSN, AdamSNSM, LeanOptimizer
+from septet.optim import AdamSN, AdamSNSM, GaLore, LeanOptimizer, RMSpropSN
+from septet.training import load_checkpoint, save_checkpoint
 
 ALL = ("svd", "gram", "randomized", "random", "srht", "uniform", "topk")
 
@@ -61,6 +62,20 @@ def test_fifty_steps_after_a_reload_are_bit_identical(projection, dtype, saved_a
     advance(straight, one, range(saved_at, saved_at + 50))
     advance(resumed, other, range(saved_at, saved_at + 50))
     assert bits(other) == bits(one)
+    assert all(torch.equal(p, q) for p, q in zip(straight, resumed, strict=True))
+
+
+@pytest.mark.parametrize("cls", [AdamSNSM, GaLore])
+def test_bases_of_a_checkpoint_without_strides_give_bit_identical_steps(cls, tmp_path):
+    straight, resumed = (build(torch.float32)[0] for _ in range(2))
+    one, other = (cls(p, rank=3, projection="gram") for p in (straight, resumed))
+    advance(straight, one, range(3))
+    for p, q in zip(resumed, straight, strict=True):
+        p.data.copy_(q.data)
+    save_checkpoint(tmp_path, {"optimizer": one.state_dict()})
+    other.load_state_dict(load_checkpoint(tmp_path)["optimizer"])
+    advance(straight, one, range(3, 30))
+    advance(resumed, other, range(3, 30))
     assert all(torch.equal(p, q) for p, q in zip(straight, resumed, strict=True))
 
 
@@ -183,3 +198,66 @@ def test_a_general_optimizer_reads_the_state_of_the_named_class():
     general = LeanOptimizer(params, rank=3)
     general.load_state_dict(optimizer.state_dict())
     assert bits(general) == bits(optimizer)
+
+
+@pytest.mark.parametrize("build_one", [AdamSN, lambda p: AdamSNSM(p, rank=2), GaLore])
+@pytest.mark.parametrize(("saved", "loaded"), [("float32", "bfloat16"), ("bfloat16", "float32")])
+def test_a_state_is_converted_to_what_weights_of_another_precision_keep(build_one, saved, loaded):
+    # The kernels read a state's memory as what its weight says it is.
+    old, new = (
+        torch.nn.Parameter(torch.ones(6, 4, dtype=getattr(torch, d))) for d in (saved, loaded)
+    )
+    optimizer, other, fresh = build_one([old]), build_one([new]), build_one([new])
+    advance([old], optimizer, range(3))
+    other.load_state_dict(optimizer.state_dict())
+    advance([new], fresh, range(1))
+    for name, value in fresh.state[new].items():
+        if torch.is_tensor(value):
+            assert other.state[new][name].dtype == value.dtype
+            assert torch.equal(other.state[new][name], optimizer.state[old][name].to(value.dtype))
+    advance([new], other, range(3, 6))
+    assert torch.isfinite(new).all()
+
+
+def test_a_model_converted_in_the_middle_of_a_run_is_refused_until_its_state_is_converted():
+    model = torch.nn.Linear(4, 6)
+    optimizer = AdamSN(model.parameters())
+    advance(list(model.parameters()), optimizer, range(2))
+    model.bfloat16()
+    with pytest.raises(
+        ValueError, match="parameter 0 .* was torch.float32 and is now torch.bfloat16"
+    ):
+        advance(list(model.parameters()), optimizer, range(2, 3))
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optimizer.state[model.weight]["momentum"].dtype == torch.bfloat16
+    advance(list(model.parameters()), optimizer, range(2, 4))
+
+
+@pytest.mark.parametrize("option", [{"rank": 5}, {"projection": "topk"}, {"reduction": "mean"}])
+def test_an_option_changed_after_loading_is_refused_until_the_state_is_rebuilt(option):
+    params, optimizer = build(torch.float32)
+    advance(params, optimizer, range(2))
+    resumed, other = build(torch.float32)
+    other.load_state_dict(optimizer.state_dict())
+    other.param_groups[0].update(option)
+    with pytest.raises(ValueError, match=f"{next(iter(option))} from .*rebuild_state"):
+        advance(resumed, other, range(2, 3))
+    other.rebuild_state()
+    advance(resumed, other, range(2, 3))
+    assert other.state[resumed[0]]["step"] == 1
+
+
+def test_an_optimizer_whose_options_no_longer_fit_its_state_is_not_copied():
+    params, optimizer = build(torch.float32)
+    advance(params, optimizer, range(2))
+    optimizer.param_groups[0]["rank"] = 5
+    with pytest.raises(ValueError, match="call rebuild_state"):
+        copy.deepcopy(optimizer)
+
+
+def test_a_named_class_refuses_the_state_of_another_one():
+    weight = torch.nn.Parameter(torch.ones(6, 4))
+    optimizer = AdamSN([weight])
+    advance([weight], optimizer, range(2))
+    with pytest.raises(CheckpointError, match="momentum='ema', and RMSpropSN has momentum=None"):
+        RMSpropSN([weight]).load_state_dict(optimizer.state_dict())

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from septet._core.errors import CheckpointError
+from septet.optim._distributed import is_sharded
+from septet.optim._projection import as_drawn
 
 # What torch's own helpers may put into a parameter group beside the optimizer's options.
 FOREIGN_KEYS = frozenset(
@@ -16,16 +18,20 @@ FOREIGN_KEYS = frozenset(
 )
 
 
+Layout: TypeAlias = dict[str, tuple[tuple[int, ...], torch.dtype]]
+"""Name of each state tensor -> its shape and dtype."""
+
+
 class ExactOptimizer(Optimizer):
     """A torch optimizer whose state survives saving and loading unchanged.
 
     :meth:`torch.optim.Optimizer.load_state_dict` casts floating-point state to the dtype of its
     parameter, which would round a float32 statistic of a bfloat16 weight. This class checks every
-    shape first and then keeps the saved bits and dtypes.
+    shape first and then keeps the saved bits.
     """
 
-    def _expected_shapes(self, param: Tensor, group: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        """Shapes of the state tensors of `param` under the options of `group`."""
+    def _expected_layout(self, param: Tensor, group: dict[str, Any]) -> Layout:
+        """Shapes and dtypes of the state tensors of `param` under the options of `group`."""
         raise NotImplementedError
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -34,7 +40,8 @@ class ExactOptimizer(Optimizer):
         Parameters
         ----------
         state_dict : dict
-            What :meth:`state_dict` of an optimizer over parameters of the same shapes returned.
+            What :meth:`state_dict` of an optimizer over parameters of the same shapes returned. If
+            they had another dtype, the state is converted to what belongs to the present one.
 
         Raises
         ------
@@ -50,10 +57,13 @@ class ExactOptimizer(Optimizer):
             found.update(saved)
 
         def restore(_: Optimizer) -> None:
-            for param, _group, saved in self._matched(found):
-                for key, value in saved.items():
-                    if isinstance(value, Tensor):
-                        self.state[param][key] = value.to(param.device, copy=True)
+            for param, group, saved in self._matched(found):
+                layout = self._expected_layout(param, {**self.defaults, **group}) if saved else {}
+                for key, (_, dtype) in layout.items():
+                    value = saved[key].to(param.device, dtype, copy=True).contiguous()
+                    if key == "basis" and not is_sharded(value):
+                        value = as_drawn(group["projection"], value)
+                    self.state[param][key] = value
 
         # As hooks, so that what the user's own hooks put in is what is checked and restored.
         before = self.register_load_state_dict_pre_hook(remember)
@@ -82,8 +92,8 @@ class ExactOptimizer(Optimizer):
             if not saved:
                 continue
             options = {**self.defaults, **saved_group}
-            expected = self._expected_shapes(param, options)
-            shapes = {k: tuple(v.shape) for k, v in saved.items() if isinstance(v, Tensor)}
+            expected = {k: shape for k, (shape, _) in self._expected_layout(param, options).items()}
+            shapes = tensor_shapes(saved)
             if shapes != expected:
                 raise CheckpointError(
                     f"the saved state of parameter {number} (shape {tuple(param.shape)}) holds "
@@ -102,6 +112,11 @@ def all_finite(values: list[Tensor]) -> bool:
     """Whether no entry is NaN or infinite; one look at the device for all tensors on it."""
     peaks = [value.abs().amax().double() for value in values]
     return not peaks or bool(torch.isfinite(torch.stack(peaks)).all())
+
+
+def tensor_shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors in one parameter's state."""
+    return {name: tuple(x.shape) for name, x in state.items() if isinstance(x, Tensor)}
 
 
 def _listed(shapes: dict[str, tuple[int, ...]]) -> str:

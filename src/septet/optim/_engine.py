@@ -9,7 +9,13 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from septet.optim._base import FOREIGN_KEYS, ExactOptimizer, parameter_name
+from septet.optim._base import (
+    FOREIGN_KEYS,
+    ExactOptimizer,
+    Layout,
+    parameter_name,
+    tensor_shapes,
+)
 from septet.optim._choice import Paths, check_path
 from septet.optim._jobs import Job
 from septet.optim._options import (
@@ -37,8 +43,23 @@ class _GroupRules:
 
     structure: tuple[Any, ...]
     rules: list[Rule]
+    dtypes: list[torch.dtype]
     ordinals: list[int]
     of: int
+
+    @classmethod
+    def derive(cls, group: dict[str, Any]) -> "_GroupRules":
+        """Derive them from the options of a group."""
+        params = group["params"]
+        rules = [rule_for(tuple(p.shape), group) for p in params]
+        subspaces = [r.momentum in ("dense", "select") for r in rules]
+        return cls(
+            structure=tuple(group[name] for name in _STRUCTURE),
+            rules=rules,
+            dtypes=[p.dtype for p in params],
+            ordinals=[sum(subspaces[:i]) for i in range(len(rules))],
+            of=max(1, sum(subspaces)),
+        )
 
 
 class LeanOptimizer(ExactOptimizer):
@@ -186,11 +207,21 @@ class LeanOptimizer(ExactOptimizer):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._group_rules = []
         self._paths = Paths()
         for group in self.param_groups:
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
+        # The state was built under these; what is changed from now on can be told from them.
+        self._group_rules = [_GroupRules.derive(group) for group in self.param_groups]
+        for number, group in enumerate(self.param_groups):
+            for place, param in enumerate(group["params"]):
+                layout = self._expected_layout(param, group)
+                held = tensor_shapes(self.state.get(param, {}))
+                if held and held != {name: shape for name, (shape, _) in layout.items()}:
+                    raise ValueError(
+                        f"options of parameter {parameter_name(group, number, place)} changed "
+                        "after its state was built; call rebuild_state() before copying."
+                    )
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, with any option that differs from the defaults.
@@ -273,40 +304,32 @@ class LeanOptimizer(ExactOptimizer):
         place = next(i for i, p in enumerate(group["params"]) if p is param)
         return old.rules[place] != new
 
-    def _expected_shapes(self, param: Tensor, group: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        layout = rule_for(tuple(param.shape), group).state_layout(param.dtype)
-        return {name: shape for name, (shape, _) in layout.items()}
+    def _expected_layout(self, param: Tensor, group: dict[str, Any]) -> Layout:
+        return rule_for(tuple(param.shape), group).state_layout(param.dtype)
 
     def _rules(self, number: int, group: dict[str, Any]) -> _GroupRules:
         """Return the cached rules of a group, or raise if its structure changed under its state."""
         while len(self._group_rules) <= number:
             self._group_rules.append(None)
-        structure = tuple(group[name] for name in _STRUCTURE)
         known = self._group_rules[number]
-        if known is not None and known.structure == structure:
+        if known is not None and known.structure == tuple(group[name] for name in _STRUCTURE):
             return known
-        rules = [rule_for(tuple(p.shape), group) for p in group["params"]]
+        fresh = _GroupRules.derive(group)
         if known is not None:
-            self._refuse_change(number, group, known, structure, rules)
-        subspaces = [r.momentum in ("dense", "select") for r in rules]
-        ordinals = [sum(subspaces[:i]) for i in range(len(rules))]
-        fresh = _GroupRules(structure, rules, ordinals, max(1, sum(subspaces)))
+            self._refuse_change(number, group, known, fresh)
         self._group_rules[number] = fresh
         return fresh
 
     def _refuse_change(
-        self,
-        number: int,
-        group: dict[str, Any],
-        known: _GroupRules,
-        structure: tuple[Any, ...],
-        rules: list[Rule],
+        self, number: int, group: dict[str, Any], known: _GroupRules, fresh: _GroupRules
     ) -> None:
-        for param, old, new in zip(group["params"], known.rules, rules, strict=True):
+        for param, old, new in zip(group["params"], known.rules, fresh.rules, strict=True):
             if old != new and self.state.get(param):
                 changed = ", ".join(
                     f"{name} from {was!r} to {now!r}"
-                    for name, was, now in zip(_STRUCTURE, known.structure, structure, strict=True)
+                    for name, was, now in zip(
+                        _STRUCTURE, known.structure, fresh.structure, strict=True
+                    )
                     if was != now
                 )
                 raise ValueError(
@@ -335,6 +358,12 @@ class LeanOptimizer(ExactOptimizer):
                     raise ValueError(
                         f"parameter {name} had shape {rule.shape} when the optimizer was built "
                         f"and now has {tuple(param.shape)}; build a new optimizer."
+                    )
+                if param.dtype != known.dtypes[i]:
+                    name = parameter_name(group, number, i)
+                    raise ValueError(
+                        f"parameter {name} was {known.dtypes[i]} and is now {param.dtype}; call "
+                        "load_state_dict(state_dict()) of this optimizer to convert its state."
                     )
                 state = self.state[param]
                 ordinal = known.ordinals[i]

@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from septet.optim._base import FOREIGN_KEYS, ExactOptimizer, all_finite, parameter_name, state_dtype
+from septet.optim._base import (
+    FOREIGN_KEYS,
+    ExactOptimizer,
+    Layout,
+    all_finite,
+    parameter_name,
+    state_dtype,
+)
 from septet.optim._options import DENSE, Projection, checked_group
 from septet.optim._projection import new_basis, private_generator
 from septet.optim._rule import matrix_view
@@ -147,8 +154,9 @@ class GaLore(ExactOptimizer):
             self._advance(*job)
         return loss
 
-    def _expected_shapes(self, param: Tensor, group: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-        return galore_shapes(tuple(param.shape), group["rank"])
+    def _expected_layout(self, param: Tensor, group: dict[str, Any]) -> Layout:
+        shapes = galore_shapes(tuple(param.shape), group["rank"])
+        return {name: (shape, state_dtype(param.dtype)) for name, shape in shapes.items()}
 
     def _advance(self, group: dict[str, Any], place: int, param: Tensor, grad: Tensor) -> None:
         state = self.state[param]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, TypedDict, Unpack
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
+from septet._core.errors import CheckpointError
 from septet.optim._engine import LeanOptimizer
 from septet.optim._options import Debias, Nonfinite, Projection, Refresh, Subset
 
@@ -90,6 +91,17 @@ class _Named(LeanOptimizer):
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise TypeError(f"{type(self).__name__} has no option {name!r}.{hint}")
         super().__init__(params, lr, **self._fixed, **options, **own)
+
+    def _check_fits(self, state_dict: dict[str, Any]) -> None:
+        super()._check_fits(state_dict)
+        for group in state_dict["param_groups"]:
+            for name in ("momentum", "second_moment"):
+                if group.get(name, self._fixed[name]) != self._fixed[name]:
+                    raise CheckpointError(
+                        f"the saved optimizer has {name}={group[name]!r}, and "
+                        f"{type(self).__name__} has {name}={self._fixed[name]!r}; load it into "
+                        "the class that saved it, or into LeanOptimizer."
+                    )
 
 
 class AdamSN(_Named):

@@ -49,6 +49,14 @@ def new_basis(projection: str, matrix: Tensor, rank: int, generator: torch.Gener
     return torch.stack(bases).reshape(*wide.shape[:-1], rank).to(matrix)
 
 
+def as_drawn(projection: str, basis: Tensor) -> Tensor:
+    """Return a basis from a file in the memory layout that `new_basis` gives it.
+
+    Formats such as safetensors keep no strides, and the rounding of products depends on them.
+    """
+    return basis.mT.contiguous().mT if projection == "gram" else basis
+
+
 def new_index(projection: str, matrix: Tensor, rank: int, generator: torch.Generator) -> Tensor:
     """Return which rows (``m >= n``) or columns of the larger side carry momentum.
 

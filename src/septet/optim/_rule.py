@@ -7,10 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from septet.optim._base import state_dtype
+from septet.optim._base import Layout, state_dtype
 from septet.optim._options import DENSE
-
-Layout = dict[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 @dataclass(frozen=True)
