@@ -318,11 +318,17 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
         assert targets is not None
         wanted = [targets.trains(c) for c in range(len(targets))]
         fired = simulate(neuron(self.lif), inputs, self.coef_, backend=self.backend)
+        trains = [fired.trains(p) for p in range(len(inputs))]
         score = np.zeros((len(inputs), len(wanted)))
-        for p in range(len(inputs)):
-            trains = fired.trains(p)
-            for c, desired in enumerate(wanted):
-                score[p, c] = -sum(map(distance, trains, desired))
+        for k in range(fired.n_units):
+            # most classes want the same of a neuron: silence
+            keys = [each[k].tobytes() for each in wanted]
+            desired = dict(zip(keys, (each[k] for each in wanted), strict=True))
+            away = np.array(
+                [[distance(mine[k], each) for each in desired.values()] for mine in trains]
+            )
+            places = [list(desired).index(key) for key in keys]
+            score -= away.reshape(len(trains), len(desired))[:, places]
         return score
 
     # -- checks ------------------------------------------------------------------------------
