@@ -72,7 +72,7 @@ def novelty_fit(
             signed=signed,
             random_state=seed,
         ).fit(table.values)
-    detector.feature_names_in_ = np.array(columns, dtype=object)
+    detector.feature_names_in_ = np.array(columns, dtype=object)  # pyrefly: ignore[missing-attribute]
     detector.save(model)
     _console.result(
         {
