@@ -46,6 +46,23 @@ def test_a_detector_is_learned_kept_and_finds_what_is_novel(tables, capsys):
     assert "novel" in capsys.readouterr().out
 
 
+def test_columns_are_known_by_their_names_not_by_their_places(tables, tmp_path, capsys):
+    words = ("novelty", "fit", "normal.csv", "m.safetensors", "--neurons", "2", "--epochs", "1")
+    assert run(*words) == cli.OK
+    rows = [line.split(",")[::-1] for line in (tmp_path / "new.csv").read_text().splitlines()]
+    (tmp_path / "turned.csv").write_text("\n".join(map(",".join, rows)) + "\n")
+    capsys.readouterr()
+    said = []
+    for name in ("new.csv", "turned.csv"):
+        assert run("novelty", "score", "m.safetensors", name, "--json") == cli.OK
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1]
+    (tmp_path / "other.csv").write_text("a,b,c,d,e,f\n1,2,3,4,5,6\n")
+    for words in (("score", "m.safetensors", "other.csv"), ("fit", "other.csv", "m.safetensors")):
+        assert run("novelty", *words, *["--more"][: words[0] == "fit"]) == cli.DATA
+        assert "other.csv must have the columns that the detector" in capsys.readouterr().err
+
+
 def test_bad_tables_and_models_are_named(tables, tmp_path, capsys):
     (tmp_path / "bad.csv").write_text("a,b\n1,2\n3,x\n")
     assert run("novelty", "fit", "bad.csv", "m.safetensors") == cli.DATA

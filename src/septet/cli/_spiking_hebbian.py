@@ -1,12 +1,14 @@
 """Commands for Hebbian neurons: novelty fit and score, monitor events."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from septet import cli
 from septet._core import checks
+from septet._core.errors import DataError
 from septet._core.pictures import save_figure
 from septet.cli import _console
 
@@ -55,9 +57,12 @@ def novelty_fit(
     from septet.data import read_numbers
     from septet.spiking import SpikingNoveltyDetector
 
-    X = read_numbers(data).values
+    table = read_numbers(data)
+    columns = table.columns
     if more:
-        detector = SpikingNoveltyDetector.load(model).partial_fit(X)
+        detector = SpikingNoveltyDetector.load(model)
+        columns, X = _in_order(detector, table, data)
+        detector.partial_fit(X)
     else:
         detector = SpikingNoveltyDetector(
             neurons,
@@ -66,12 +71,13 @@ def novelty_fit(
             contamination=contamination,
             signed=signed,
             random_state=seed,
-        ).fit(X)
+        ).fit(table.values)
+    detector.feature_names_in_ = np.array(columns, dtype=object)  # pyrefly: ignore[missing-attribute]
     detector.save(model)
     _console.result(
         {
             "samples seen": detector.n_samples_seen_,
-            "features": X.shape[1],
+            "features": len(columns),
             "neurons": detector.n_neurons_,
             "silent samples": detector.n_silent_,
             "offset": detector.offset_,
@@ -110,8 +116,8 @@ def novelty_score(
     detector = SpikingNoveltyDetector.load(model)
     detector.set_params(n_jobs=jobs)
     table = read_numbers(data)
-    decision = detector.decision_function(table.values)
-    residuals = detector.residuals(table.values)
+    columns, X = _in_order(detector, table, data)
+    decision, residuals = detector.decision_function(X), detector.residuals(X)
     rows = []
     for i, value in enumerate(decision):
         worst = abs(residuals[i]).argsort()[::-1][:features]
@@ -120,7 +126,7 @@ def novelty_score(
                 "row": i,
                 "decision": float(value),
                 "novel": bool(value < 0),
-                "features": [f"{table.columns[j]} {residuals[i, j]:+.3g}" for j in worst],
+                "features": [f"{columns[j]} {residuals[i, j]:+.3g}" for j in worst],
             }
         )
     _console.table(rows, as_json=as_json)
@@ -225,6 +231,22 @@ def monitor(words: list[str]) -> int:
 
 
 COMMANDS = {"novelty": novelty, "monitor": monitor}
+
+
+def _in_order(detector: Any, table: Any, path: Path) -> tuple[tuple[str, ...], Any]:
+    """Return columns and values of a table in the order in which the detector learned them.
+
+    The names are taken off the detector: scikit-learn would want them with the values.
+    """
+    learned = vars(detector).pop("feature_names_in_", None)
+    if learned is None or table.columns == tuple(learned):
+        return table.columns, table.values
+    if sorted(table.columns) != sorted(learned):
+        raise DataError(
+            f"{path} must have the columns that the detector learned, {', '.join(learned)}; it has "
+            f"{', '.join(table.columns)}."
+        )
+    return tuple(learned), table.values[:, [table.columns.index(name) for name in learned]]
 
 
 def _nested(group: str, verbs: dict[str, cli.Command], words: list[str]) -> int:

@@ -145,6 +145,8 @@ class TestUnreachable:
         assert learner.n_wrong_count_ == 2
         with pytest.raises(UnreachableTargetsError):
             learner.predict(twice)
+        with pytest.raises(UnreachableTargetsError):
+            learner.partial_fit(twice, targets)
 
 
 def test_a_fit_that_gives_up_says_so(rng):

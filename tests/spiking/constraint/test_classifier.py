@@ -15,6 +15,8 @@ from septet.spiking import (
     SpikeTrainLearner,
     SpikingClassifier,
     SpikingConvolution,
+    van_rossum,
+    victor_purpura,
 )
 
 
@@ -107,6 +109,24 @@ class TestSpikesAsInput:
         scores = model.set_params(decoder="count").decision_function(spikes[2])
         order = np.lexsort((peaks, counts), axis=1)
         assert (scores.argsort(axis=1) == order).all()
+
+    @pytest.mark.parametrize("decoder", ["van_rossum", "victor_purpura"])
+    def test_the_nearest_trains_over_all_neurons_win(self, spikes, decoder):
+        targets = SpikeBatch.from_lists(
+            [[[20.0, 50.0], []], [[], [30.0]], [[], []]], duration=spikes[0].duration
+        )
+        model = SpikingClassifier(
+            coding="train", decoder=decoder, targets=targets, soft_C=1.0, max_epochs=1
+        )
+        model.set_params(random_state=0).fit(*spikes[:2])
+        distance = {"van_rossum": van_rossum, "victor_purpura": victor_purpura}[decoder]
+        fired = model.spikes(spikes[2][:9])
+        expected = [
+            [-sum(map(distance, fired.trains(p), targets.trains(c))) for c in range(3)]
+            for p in range(9)
+        ]
+        np.testing.assert_array_equal(model.decision_function(spikes[2][:9]), expected)
+        assert model.decision_function(spikes[2][:0]).shape == (0, 3)
 
     def test_two_classes_have_one_score(self, spikes):
         X, y, X_test = spikes

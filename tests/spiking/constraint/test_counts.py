@@ -121,6 +121,15 @@ class TestSpikeCountLearner:
         with pytest.raises(error, match=match):
             SpikeCountLearner(**settings).fit(task(2)[0], targets)
 
+    def test_other_inputs_than_those_learned_are_refused_by_name(self):
+        inputs, wanted = task(2)
+        learner = SpikeCountLearner(max_epochs=1, random_state=0).fit(inputs, wanted)
+        other = SpikeBatch.from_lists([[[1.0]]], duration=50.0)
+        with pytest.raises(ValueError, match="X has 1 features, but SpikeCountLearner is exp"):
+            learner.predict(other)
+        with pytest.raises(TypeError, match="X must be a SpikeBatch; got list"):
+            learner.predict([[1.0]])
+
     def test_inputs_must_be_spikes(self):
         with pytest.raises(TypeError, match="X must be a SpikeBatch; got ndarray"):
             SpikeCountLearner().fit(np.zeros((2, 3)), [1, 1])

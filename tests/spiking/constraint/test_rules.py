@@ -369,5 +369,6 @@ class TestBadInput:
         wider = SpikeBatch.from_lists([[[0.0], [4.0], [18.0], []]], duration=40.0)
         with pytest.raises(ValueError, match="1 neurons with 3 inputs; got .* X with 4 features"):
             learner.partial_fit(wider, [[8.0]])
-        with pytest.raises(ValueError, match=r"n_units = 4; got \(1, 3\)"):
-            learner.predict(wider)
+        for call in (lambda: learner.predict(wider), lambda: learner.timing(wider, [[8.0]])):
+            with pytest.raises(ValueError, match="X has 4 features, but RuleLearner is expecting"):
+                call()

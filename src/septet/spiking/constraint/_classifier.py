@@ -27,6 +27,7 @@ from septet.spiking.neurons import (
     victor_purpura,
 )
 from septet.spiking.neurons._backend import BACKENDS
+from septet.spiking.neurons._estimators import check_spikes, neuron
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -206,7 +207,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
     def spikes(self, X: ArrayLike | SpikeBatch) -> SpikeBatch:
         """Return what the neurons answer."""
         check_is_fitted(self)
-        return simulate(self._lif(), self._inputs(X), self.coef_, backend=self.backend)
+        return simulate(neuron(self.lif), self._inputs(X), self.coef_, backend=self.backend)
 
     # -- learning ----------------------------------------------------------------------------
 
@@ -216,7 +217,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
         if self.rule == "tempotron":
             return self._learn_by_rule(inputs, fires.astype(np.int64), margin)
         weights, errors = learn_peaks(
-            self._lif(),
+            neuron(self.lif),
             inputs,
             fires,
             margin=margin,
@@ -235,7 +236,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
         if self.rule != "lcl":
             return self._learn_by_rule(inputs, wanted, margin)
         learner = SpikeCountLearner(
-            self._lif(),
+            neuron(self.lif),
             block_size=self.block_size,
             margin=margin,
             soft_C=self.soft_C,
@@ -251,7 +252,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
         if self.rule != "lcl":
             return self._learn_by_rule(inputs, wanted, margin)
         learner = SpikeTrainLearner(
-            self._lif(),
+            neuron(self.lif),
             mode="block",
             block_size=self.block_size,
             margin=margin,
@@ -267,7 +268,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
     def _learn_by_rule(self, inputs: SpikeBatch, wanted: Any, margin: float) -> tuple[Floats, int]:
         learner = RuleLearner(
             self.rule,
-            self._lif(),
+            neuron(self.lif),
             learning_rate=self.learning_rate,
             margin=margin,
             max_epochs=self.max_epochs,
@@ -304,7 +305,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
             decoder = {"train": "van_rossum"}.get(coding, coding)
         if decoder in _DISTANCES:
             return self._nearness(inputs, decoder)
-        lif = self._lif()
+        lif = neuron(self.lif)
         high = peak_potentials(lif, inputs, self.coef_, backend=self.backend) / lif.threshold
         if decoder == "peak":
             return high
@@ -316,18 +317,21 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
         distance, targets = _DISTANCES[decoder], self.targets_
         assert targets is not None
         wanted = [targets.trains(c) for c in range(len(targets))]
-        fired = simulate(self._lif(), inputs, self.coef_, backend=self.backend)
+        fired = simulate(neuron(self.lif), inputs, self.coef_, backend=self.backend)
+        trains = [fired.trains(p) for p in range(len(inputs))]
         score = np.zeros((len(inputs), len(wanted)))
-        for p in range(len(inputs)):
-            trains = fired.trains(p)
-            for c, desired in enumerate(wanted):
-                score[p, c] = -sum(map(distance, trains, desired))
+        for k in range(fired.n_units):
+            # most classes want the same of a neuron: silence
+            keys = [each[k].tobytes() for each in wanted]
+            desired = dict(zip(keys, (each[k] for each in wanted), strict=True))
+            away = np.array(
+                [[distance(mine[k], each) for each in desired.values()] for mine in trains]
+            )
+            places = [list(desired).index(key) for key in keys]
+            score -= away.reshape(len(trains), len(desired))[:, places]
         return score
 
     # -- checks ------------------------------------------------------------------------------
-
-    def _lif(self) -> LIF:
-        return LIF() if self.lif is None else self.lif
 
     def _solver(self) -> str:
         return "numpy" if self.backend == "numpy" else "auto"
@@ -342,12 +346,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
             return self._encoded(validate_data(self, X, dtype=np.float64, reset=False))
         if self.encoder_ is not None:
             raise TypeError("the classifier was fitted to arrays and encodes them; got SpikeBatch.")
-        if X.n_units != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.n_units} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return X
+        return check_spikes(self, X)
 
     def _encoded(self, X: Floats) -> SpikeBatch:
         batch = self.encoder_.transform(X)
@@ -377,9 +376,7 @@ class SpikingClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(f'targets need coding="train"; got {coding!r}.')
             if self.decoder in {"peak", "count"}:
                 raise ValueError(f"targets are decoded by a distance; got {self.decoder!r}.")
-        if not isinstance(self._lif(), LIF):
-            raise TypeError(f"lif must be a LIF or None; got {type(self.lif).__name__}.")
-        if self._lif().tau_s == 0:
+        if neuron(self.lif).tau_s == 0:
             raise ValueError("the classifier needs synaptic currents (tau_s > 0).")
         for name in ("n_spikes", "block_size", "max_epochs"):
             checks.integer(name, getattr(self, name), low=1)

@@ -18,6 +18,7 @@ from septet.spiking.constraint._rules import check_counts
 from septet.spiking.constraint._timeline import Targets, timeline
 from septet.spiking.neurons import LIF, SpikeBatch, simulate
 from septet.spiking.neurons._backend import Constants, uses_numba
+from septet.spiking.neurons._estimators import check_spikes, neuron
 from septet.spiking.neurons._simulate import layer_weights
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -238,8 +239,7 @@ class SpikeCountLearner(BaseEstimator):
             Desired numbers of spikes.
         """
         lif = self._check()
-        if not isinstance(X, SpikeBatch):
-            raise TypeError(f"X must be a SpikeBatch; got {type(X).__name__}.")
+        check_spikes(self, X, fitted=False)
         wanted, rng = check_counts(X, targets), generator(self.random_state)
         # in thresholds, in which the solver's tolerances are meant
         unit = replace(lif, threshold=1.0)
@@ -267,7 +267,7 @@ class SpikeCountLearner(BaseEstimator):
     def predict(self, X: SpikeBatch) -> SpikeBatch:
         """Run the neurons freely on every pattern and return their spikes."""
         check_is_fitted(self)
-        return simulate(self._lif(), X, self.coef_)
+        return simulate(neuron(self.lif), check_spikes(self, X), self.coef_)
 
     def _epoch(
         self, surface: _Surface, wanted: NDArray[np.int64], w: Floats, rng: np.random.Generator
@@ -320,11 +320,8 @@ class SpikeCountLearner(BaseEstimator):
         result, _ = problem.project(np.arange(block.size), rows, w, 8)
         w += self.relax * (result.weights - w)
 
-    def _lif(self) -> LIF:
-        return LIF() if self.lif is None else self.lif
-
     def _check(self) -> LIF:
-        lif = _checked(self._lif())
+        lif = _checked(self.lif)
         checks.choice("solver", self.solver, SOLVERS)
         checks.integer("block_size", self.block_size, low=1)
         checks.integer("max_epochs", self.max_epochs, low=1)
@@ -338,9 +335,8 @@ class SpikeCountLearner(BaseEstimator):
         return lif
 
 
-def _checked(lif: LIF) -> LIF:
-    if not isinstance(lif, LIF):
-        raise TypeError(f"lif must be a LIF; got {type(lif).__name__}.")
+def _checked(lif: LIF | None) -> LIF:
+    lif = neuron(lif)
     if lif.tau_s == 0 or lif.t_ref > 0:
         raise ValueError(
             "critical thresholds are defined for synaptic currents (tau_s > 0) and without a "

@@ -23,6 +23,7 @@ from septet.spiking.constraint._targets import TargetTrains, check_targets
 from septet.spiking.constraint._timeline import Targets
 from septet.spiking.constraint._visits import Tally, visit_blocks, visit_incrementally
 from septet.spiking.neurons import LIF, SpikeBatch, simulate
+from septet.spiking.neurons._estimators import check_spikes, neuron
 
 Floats = NDArray[np.float64]
 
@@ -209,14 +210,16 @@ class SpikeTrainLearner(BaseEstimator):
 
     def partial_fit(self, X: SpikeBatch, targets: TargetTrains) -> Self:
         """Make one pass over the patterns, starting from the present weights."""
-        return self._learn(X, targets, getattr(self, "coef_", None), 1)
+        start = getattr(self, "coef_", None)
+        if start is not None:
+            self._refuse_unknown_weights()
+        return self._learn(X, targets, start, 1)
 
     def predict(self, X: SpikeBatch) -> SpikeBatch:
         """Run the neurons freely on every pattern and return their spikes."""
         check_is_fitted(self)
-        if np.isnan(self.coef_).any():
-            raise UnreachableTargetsError(self.report_.certificates[0])
-        return simulate(self._lif(), self._check_inputs(X), self.coef_)
+        self._refuse_unknown_weights()
+        return simulate(neuron(self.lif), check_spikes(self, X), self.coef_)
 
     def conditioning(self, X: SpikeBatch, targets: TargetTrains) -> tuple[int, float]:
         """Return rank and condition number of the equations of all desired spikes.
@@ -233,7 +236,7 @@ class SpikeTrainLearner(BaseEstimator):
         >>> rank, round(condition)
         (2, 126)
         """
-        lif, inputs = self._check_parameters(), self._check_inputs(X, first=True)
+        lif, inputs = self._check_parameters(), check_spikes(self, X, fitted=False)
         lif = replace(lif, threshold=1.0)
         wanted = check_targets(lif, inputs, targets, self.min_isi)
         lengths = []
@@ -269,7 +272,8 @@ class SpikeTrainLearner(BaseEstimator):
         self, X: SpikeBatch, targets: TargetTrains, start: Floats | None, max_epochs: int
     ) -> Self:
         began = time.perf_counter()
-        lif, inputs = self._check_parameters(), self._check_inputs(X, first=start is None)
+        lif = self._check_parameters()
+        inputs = check_spikes(self, X, fitted=start is not None)
         wanted = check_targets(lif, inputs, targets, self.min_isi)
         if start is not None and len(start) != len(wanted):
             raise ValueError(f"targets are of {len(wanted)} neurons; the learner has {len(start)}.")
@@ -295,14 +299,14 @@ class SpikeTrainLearner(BaseEstimator):
         lif: LIF,
         inputs: SpikeBatch,
         targets: Targets,
-        neuron: int,
+        index: int,
         start: Floats,
         ranges: Floats,
         rng: np.random.Generator,
         tally: Tally,
         max_epochs: int,
     ) -> Floats:
-        now = self._problem(lif, inputs, targets, neuron, ranges, penalties(self.soft_C))
+        now = self._problem(lif, inputs, targets, index, ranges, penalties(self.soft_C))
         try:
             w = self._run(now, start, rng, tally, max_epochs)
         except UnreachableTargetsError as error:
@@ -312,7 +316,7 @@ class SpikeTrainLearner(BaseEstimator):
             if self.on_infeasible == "report":
                 return np.full(inputs.n_units, np.nan)
             soft = (_LAST_RESORT, _LAST_RESORT)
-            now = self._problem(lif, inputs, targets, neuron, ranges, soft)
+            now = self._problem(lif, inputs, targets, index, ranges, soft)
             w = self._run(now, start, rng, tally, max_epochs)
         tally.steps += now.steps
         tally.margin = min(tally.margin, now.margin(w))
@@ -323,7 +327,7 @@ class SpikeTrainLearner(BaseEstimator):
         lif: LIF,
         inputs: SpikeBatch,
         targets: Targets,
-        neuron: int,
+        index: int,
         ranges: Floats,
         soft: tuple[float, float] | None,
     ) -> Problem:
@@ -336,7 +340,7 @@ class SpikeTrainLearner(BaseEstimator):
             ranges=ranges,
             solver=self.solver,
             min_isi=self.min_isi,
-            neuron=neuron,
+            neuron=index,
         )
 
     def _run(
@@ -417,13 +421,12 @@ class SpikeTrainLearner(BaseEstimator):
 
     # -- checks ------------------------------------------------------------------------------
 
-    def _lif(self) -> LIF:
-        return LIF() if self.lif is None else self.lif
+    def _refuse_unknown_weights(self) -> None:
+        if np.isnan(self.coef_).any():
+            raise UnreachableTargetsError(self.report_.certificates[0])
 
     def _check_parameters(self) -> LIF:
-        lif = self._lif()
-        if not isinstance(lif, LIF):
-            raise TypeError(f"lif must be a LIF or None; got {type(lif).__name__}.")
+        lif = neuron(self.lif)
         if lif.tau_s == 0:
             raise ValueError(
                 "learning spike times needs synaptic currents (tau_s > 0): with delta synapses the "
@@ -461,16 +464,6 @@ class SpikeTrainLearner(BaseEstimator):
                 stacklevel=4,
             )
         return lif
-
-    def _check_inputs(self, X: SpikeBatch, *, first: bool = False) -> SpikeBatch:
-        if not isinstance(X, SpikeBatch):
-            raise TypeError(f"X must be a SpikeBatch; got {type(X).__name__}.")
-        if not first and X.n_units != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.n_units} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return X
 
     def _limits(self, soft: tuple[float, float] | None) -> Limits:
         return Limits(

@@ -18,6 +18,7 @@ from septet.spiking.constraint._targets import TargetTrains, check_targets
 from septet.spiking.constraint._timeline import Targets, timeline
 from septet.spiking.neurons import LIF, SpikeBatch, simulate
 from septet.spiking.neurons._backend import BACKENDS, Constants, uses_numba
+from septet.spiking.neurons._estimators import check_spikes, neuron
 
 Floats: TypeAlias = NDArray[np.float64]
 
@@ -189,12 +190,14 @@ class RuleLearner(BaseEstimator):
     def predict(self, X: SpikeBatch) -> SpikeBatch:
         """Run the neurons freely on every pattern and return their spikes."""
         check_is_fitted(self)
-        return simulate(self._lif(), X, self.coef_, backend=self.backend)
+        X = check_spikes(self, X)
+        return simulate(neuron(self.lif), X, self.coef_, backend=self.backend)
 
     def timing(self, X: SpikeBatch, targets: TargetTrains) -> tuple[float, int]:
         """Return the largest timing error in ms of trains of the right length, and the others."""
         check_is_fitted(self)
-        return misses(self._lif(), X, self.coef_, check_targets(self._lif(), X, targets, 1e-3))
+        lif, X = neuron(self.lif), check_spikes(self, X)
+        return misses(lif, X, self.coef_, check_targets(lif, X, targets, 1e-3))
 
     # -- learning ----------------------------------------------------------------------------
 
@@ -206,8 +209,7 @@ class RuleLearner(BaseEstimator):
         max_epochs: int,
     ) -> Self:
         lif = self._check()
-        if not isinstance(X, SpikeBatch):
-            raise TypeError(f"X must be a SpikeBatch; got {type(X).__name__}.")
+        check_spikes(self, X, fitted=False)
         wanted = self._wanted(lif, X, targets)
         if start is not None and start.shape != (len(wanted), X.n_units):
             raise ValueError(
@@ -249,7 +251,7 @@ class RuleLearner(BaseEstimator):
             "resume": LIF(tau, tau / 2),
             "psd": LIF(tau, tau / 4),
             "span": LIF(tau, tau),
-        }.get(self.rule, self._lif())
+        }.get(self.rule, neuron(self.lif))
 
     def _passes(self, lif: LIF, X: SpikeBatch, wanted: Targets | NDArray[np.int64], w: Floats):  # noqa: ANN202 - a partial
         """Return a function that visits the patterns in a given order and changes `w` in place."""
@@ -373,13 +375,8 @@ class RuleLearner(BaseEstimator):
 
     # -- checks ------------------------------------------------------------------------------
 
-    def _lif(self) -> LIF:
-        return LIF() if self.lif is None else self.lif
-
     def _check(self) -> LIF:
-        lif = self._lif()
-        if not isinstance(lif, LIF):
-            raise TypeError(f"lif must be a LIF or None; got {type(lif).__name__}.")
+        lif = neuron(self.lif)
         checks.choice("rule", self.rule, RULES)
         checks.choice("backend", self.backend, BACKENDS)
         if lif.tau_s == 0:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from septet._core import checks
 from septet._core.random import RandomState, generator
 from septet.spiking.neurons._batch import SpikeBatch
+from septet.spiking.neurons._estimators import check_spikes, neuron
 from septet.spiking.neurons._lif import LIF
 from septet.spiking.neurons._simulate import simulate
 
@@ -117,7 +118,7 @@ class SpikingConvolution(TransformerMixin, BaseEstimator):
         self.n_features_in_ = X.n_units
         rows, columns = self._grid()
         rng = generator(self.random_state)
-        images = _potentials(self._lif(), X).reshape(len(X), *self.image_shape_)
+        images = _potentials(neuron(self.lif), X).reshape(len(X), *self.image_shape_)
         windows = sliding_window_view(images, (self.size, self.size), axis=(1, 2))
         windows = windows[:, :: self.stride, :: self.stride]
         shape = (len(X), rows, columns)
@@ -135,25 +136,19 @@ class SpikingConvolution(TransformerMixin, BaseEstimator):
         filters = centred[chosen] / contrast[chosen, None]
         drive = np.quantile(picked @ filters.T, self.sparsity, axis=0)
         least = 0.05 * np.median(contrast[telling])  # a filter that almost nothing resembles
-        self.coef_ = filters * (self._lif().threshold / np.maximum(drive, least))[:, None]
+        self.coef_ = filters * (neuron(self.lif).threshold / np.maximum(drive, least))[:, None]
         return self
 
     def transform(self, X: SpikeBatch) -> SpikeBatch:
         """Return the pooled spikes: unit ``filter * pool ** 2 + cell``."""
         check_is_fitted(self)
-        if not isinstance(X, SpikeBatch):
-            raise TypeError(f"X must be a SpikeBatch; got {type(X).__name__}.")
-        if X.n_units != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.n_units} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
+        check_spikes(self, X)
         parts = [self._run(X[i : i + _AT_ONCE]) for i in range(0, len(X), _AT_ONCE)]
         return SpikeBatch.concatenate(parts) if parts else self._run(X)
 
     def _run(self, X: SpikeBatch) -> SpikeBatch:
         rows, columns = self._grid()
-        fired = simulate(self._lif(), self._windows(X), self.coef_, n_threads=self.n_threads)
+        fired = simulate(neuron(self.lif), self._windows(X), self.coef_, n_threads=self.n_threads)
         window = np.repeat(np.arange(len(fired)), np.diff(fired.indptr))
         pattern, place = np.divmod(window, rows * columns)
         i, j = np.divmod(place, columns)
@@ -196,16 +191,13 @@ class SpikingConvolution(TransformerMixin, BaseEstimator):
 
     # -- checks ------------------------------------------------------------------------------
 
-    def _lif(self) -> LIF:
-        return LIF() if self.lif is None else self.lif
-
     def _grid(self) -> tuple[int, int]:
         height, width = self.image_shape_
         return (height - self.size) // self.stride + 1, (width - self.size) // self.stride + 1
 
     def _check(self, X: SpikeBatch) -> None:
-        if not isinstance(X, SpikeBatch):
-            raise TypeError(f"X must be a SpikeBatch; got {type(X).__name__}.")
+        check_spikes(self, X, fitted=False)
+        neuron(self.lif)
         if len(X) == 0:
             raise ValueError("at least one pattern is needed; got an empty batch.")
         for name in ("n_filters", "size", "stride", "pool", "n_threads"):

@@ -59,7 +59,8 @@ def potential(
 ) -> NDArray[np.float64]:
     """Return the membrane potential of one neuron at the given times of one pattern.
 
-    At a spike time this is the value just before the reset, the threshold.
+    At a spike time this is the value just before the reset, the threshold; with delta synapses that
+    just before the inputs which made it jump there.
 
     Parameters
     ----------
