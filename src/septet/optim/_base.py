@@ -58,11 +58,13 @@ class ExactOptimizer(Optimizer):
 
         def restore(_: Optimizer) -> None:
             for param, group, saved in self._matched(found):
-                layout = self._expected_layout(param, {**self.defaults, **group}) if saved else {}
-                for key, (_, dtype) in layout.items():
+                if not saved:
+                    continue
+                options = {**self.defaults, **group}
+                for key, (_shape, dtype) in self._expected_layout(param, options).items():
                     value = saved[key].to(param.device, dtype, copy=True).contiguous()
                     if key == "basis" and not is_sharded(value):
-                        value = as_drawn(group["projection"], value)
+                        value = as_drawn(options["projection"], value)
                     self.state[param][key] = value
 
         # As hooks, so that what the user's own hooks put in is what is checked and restored.
