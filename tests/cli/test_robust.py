@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -100,6 +101,30 @@ def test_tables_give_the_same_model_by_every_method(rows, capsys, kind, method):
     assert facts["n_unknown"] == 40
     assert cli.main(["robust", "audit", kind, f"rows.{kind}", "--json"]) == cli.OK
     assert len(printed(capsys)["groups"]) == 4
+
+
+def test_dfr_is_fitted_on_the_validation_rows_too_and_says_so(rows, capsys):
+    cli.main(["robust", "fit", "split.npz", "-o", "m", "--method", "dfr", "--json"])
+    facts = printed(capsys)
+    assert (facts["n"], facts["n_selecting"]) == (300, 0)
+    cli.main(["robust", "audit", "m", "split.npz", "--json"])
+    assert printed(capsys)["selected_on"] == "rows among those fitted on"
+
+
+def test_words_kept_as_bytes_and_minus_one_among_words_are_understood(rows, capsys):
+    X, y, a = rows
+    place = np.where(np.arange(400) % 10 == 0, b"-1", np.array([b"land", b"s\xc3\xa5"])[a])
+    np.savez("bytes.npz", X=X, y=np.array([b"gull", b"tern"])[y], groups=place)
+    assert cli.main(["robust", "fit", "bytes.npz", "-o", "m", "--json"]) == cli.OK
+    facts = printed(capsys)
+    assert facts["n_unknown"] == 40
+    assert ["tern", "så"] in [group["key"] for group in facts["groups"]]
+
+
+def test_a_table_with_a_column_twice_is_refused(rows, capsys):
+    Path("twice.csv").write_text("y,p,p\n0,1,2\n1,2,3\n")
+    assert cli.main(["robust", "fit", "twice.csv", "-o", "m"]) == cli.DATA
+    assert "has 2 columns 'p'" in capsys.readouterr().err
 
 
 def test_predictions_are_those_of_the_saved_head(rows, tmp_path, capsys):

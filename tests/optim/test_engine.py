@@ -277,3 +277,14 @@ def test_steps_leave_every_global_random_state_alone(projection):
     for _ in range(3):
         optimizer.step()
     assert states() == before
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("path", [{"foreach": False}, {"foreach": True}])
+def test_weights_on_several_devices_are_trained_together(path):
+    weights = [torch.nn.Parameter(torch.ones(4, 3, device=d)) for d in ("cpu", "cuda")]
+    optimizer = AdamSN(weights, **path)
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    torch.testing.assert_close(weights[0], weights[1].cpu())

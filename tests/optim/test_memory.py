@@ -200,6 +200,7 @@ def test_a_plan_reads_configurations_mappings_and_headers_alike(tmp_path):
     [
         b"", b"abc", struct.pack("<Q", 1 << 60), struct.pack("<Q", 5) + b"[1,2]",
         struct.pack("<Q", 19) + json.dumps({"a": {"shape": "x"}}).encode(),
+        struct.pack("<Q", 200_000) + b"[" * 200_000,
         struct.pack("<Q", 20) + json.dumps({"a": {"shape": [-1]}}).encode(),
     ],
 )  # fmt: skip
@@ -215,6 +216,9 @@ def test_an_empty_folder_an_unknown_name_and_a_wrong_thing_are_refused(tmp_path)
         plan(tmp_path)
     with pytest.raises(ValueError, match="model must be one of .*Did you mean 'llama-1b'"):
         plan("llama1b")
+    for absent in ("runs/mödel", "model.safetensors", tmp_path / "absent"):
+        with pytest.raises(DataError, match="does not exist"):
+            plan(absent)
     with pytest.raises(TypeError, match="model must be a name, a module.*got int"):
         plan(3)
     with pytest.raises(ValueError, match="optimizer must be one of .*'AdamW'"):

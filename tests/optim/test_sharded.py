@@ -42,6 +42,13 @@ def test_sharded_weights_move_like_whole_ones(mesh, shape, projection, placement
         and k != "refreshed"}  # fmt: skip
 
 
+def test_stochastic_rounding_of_a_sharded_weight_is_refused(mesh):
+    values = torch.ones(4, 3, dtype=torch.bfloat16)
+    weight = torch.nn.Parameter(distribute_tensor(values, mesh, [Shard(0)]))
+    with pytest.raises(ValueError, match="is sharded: stochastic_rounding=True needs whole"):
+        LeanOptimizer([weight], stochastic_rounding=True)
+
+
 def test_stacks_must_be_sharded_along_their_first_dimension(mesh):
     weight = torch.nn.Parameter(distribute_tensor(torch.ones(2, 4, 3), mesh, [Shard(1)]))
     with pytest.raises(ValueError, match="is sharded: a stack of matrices must be sharded along"):

@@ -264,6 +264,16 @@ def test_ties_go_to_the_other_score_then_to_the_first():
     assert best_setting(accuracy, loss, "loss") == 0
 
 
+def test_equal_penalties_of_any_order_give_way_to_the_larger_one(rng):
+    X = np.repeat([[-1.0], [1.0]], 20, axis=0)  # separable: every penalty is right everywhere
+    y = np.repeat([0, 1], 20)
+    settings = {"selection": "accuracy", "random_state": 0}
+    for alphas in ((1.0, 1.0 + 1e-13), (1.0 + 1e-13, 1.0)):
+        assert GroupDROClassifierCV(alphas, **settings).fit(X, y).alpha_ == 1.0 + 1e-13
+    head = LinearHead([[1.0], [-1.0]])
+    assert TauNormClassifier(head, taus=(1.0, 0.0)).fit(X, 1 - y).tau_ == 0.0
+
+
 def test_selection_settings_are_checked():
     X, y, a = spurious(40, 3)
     with pytest.raises(ValueError, match="alphas must not be empty"):

@@ -165,6 +165,12 @@ def test_a_training_group_without_rows_is_nan_and_left_out():
     assert json.loads(report.to_json())["groups"][2]["accuracy"] is None
 
 
+def test_groups_stand_in_the_order_of_their_numbers_with_training_data_too():
+    y, place = np.zeros(12, dtype=int), np.arange(12)
+    report = group_report(y, y, place, training=(y, place))
+    assert [row.key for row in report.groups] == [(0, i) for i in range(12)]
+
+
 def test_a_group_unseen_in_training_is_judged_and_marked():
     y, guess, a = predictions((0.9, 0.8, 0.5, 0.9), (50, 20, 10, 50))
     report = group_report(y, guess, a, training={(0, 0): 90, (0, 1): 5, (1, 1): 5})

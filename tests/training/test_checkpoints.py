@@ -78,6 +78,14 @@ def test_structure_types_and_nan_payloads_survive(tmp_path):
     assert [struct.pack(">d", f) for f in loaded["f"]] == [struct.pack(">d", f) for f in state["f"]]
 
 
+def test_arrays_that_are_read_only_or_of_another_byte_order_are_stored_too(tmp_path):
+    locked = np.arange(3.0)
+    locked.flags.writeable = False
+    save_checkpoint(tmp_path, {"locked": locked, "swapped": np.arange(3, dtype=">f8")})
+    for array in load_checkpoint(tmp_path).values():
+        assert np.array_equal(array, locked)
+
+
 def test_numpy_arrays_complex_and_strided_tensors_survive(tmp_path):
     state = {
         "array": np.arange(6, dtype=np.int16).reshape(2, 3).T,

@@ -65,6 +65,12 @@ def test_without_torchrun_the_world_is_this_process(monkeypatch):
     assert not torch.distributed.is_initialized()
 
 
+def test_the_world_reads_a_device_as_choose_device_does(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with world("auto") as alone:
+        assert alone.device == choose_device()
+
+
 def test_gradients_travel_in_buckets_of_one_dtype_in_order():
     big = [torch.empty(5 * 2**20) for _ in range(3)]  # 20 MiB each
     half = [torch.empty(3, dtype=torch.bfloat16)]

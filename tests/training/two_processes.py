@@ -33,7 +33,7 @@ def run(folder, accumulate, steps, cut=False):
             rows = data[order.take(2 * i, 2)]
             return (model(rows) - rows.sum(1, keepdim=True)).square().mean()
 
-        train(
+        history = train(
             gradient_step(loss, optimizer, accumulate=accumulate, clip_norm=1.0, world=processes),
             {"model": model, "optimizer": optimizer},
             steps=steps,
@@ -42,6 +42,7 @@ def run(folder, accumulate, steps, cut=False):
             evaluate=lambda n: processes.mean({"rank": processes.rank}),
             world=processes,
         )
+        assert [record["step"] for record in history] == list(range(1, steps + 1))
         assert processes.any(processes.rank == processes.size - 1)
         assert not processes.any(False)
 

@@ -1,6 +1,7 @@
 """Commands for the worst group: fit, predict, audit, compare."""
 
 import csv
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -34,8 +35,8 @@ def fit(
     ----------
     rows
         .npz file with X, y and groups, or CSV or Parquet file whose other columns are features. A
-        split (train, validation, test) is respected: validation rows select, test rows are left
-        for the audit.
+        split (train, validation, test) is respected: validation rows select (dfr is fitted on them
+        too), test rows are left for the audit.
     output
         Folder for the model: weights as safetensors, everything else as JSON.
     method
@@ -121,8 +122,6 @@ def predict(
         found = {"classes": names, "predicted": classes, "probabilities": chances}
         _console.result(found, as_json=True)
         return 0
-    import io
-
     text = io.StringIO() if output is not None else sys.stdout
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["predicted", *(f"p({name})" for name in names)])

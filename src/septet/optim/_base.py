@@ -58,11 +58,13 @@ class ExactOptimizer(Optimizer):
 
         def restore(_: Optimizer) -> None:
             for param, group, saved in self._matched(found):
-                layout = self._expected_layout(param, {**self.defaults, **group}) if saved else {}
-                for key, (_, dtype) in layout.items():
+                if not saved:
+                    continue
+                options = {**self.defaults, **group}
+                for key, (_shape, dtype) in self._expected_layout(param, options).items():
                     value = saved[key].to(param.device, dtype, copy=True).contiguous()
                     if key == "basis" and not is_sharded(value):
-                        value = as_drawn(group["projection"], value)
+                        value = as_drawn(options["projection"], value)
                     self.state[param][key] = value
 
         # As hooks, so that what the user's own hooks put in is what is checked and restored.
@@ -108,10 +110,16 @@ def parameter_name(group: dict[str, Any], number: int, place: int) -> str:
     return repr(names[place]) if names else f"{place} of group {number}"
 
 
-def all_finite(values: list[Tensor]) -> bool:
-    """Whether no entry is NaN or infinite; one look at the device for all tensors on it."""
-    peaks = [value.abs().amax().double() for value in values]
-    return not peaks or bool(torch.isfinite(torch.stack(peaks)).all())
+def gathered(numbers: list[Tensor]) -> Tensor:
+    """Stack 0-d tensors, which may lie on several devices: one look at each of these."""
+    devices = {number.device for number in numbers}
+    if len(devices) == 1:
+        return torch.stack(numbers).double()
+    result = torch.empty(len(numbers), dtype=torch.float64)
+    for device in devices:
+        places = [i for i, number in enumerate(numbers) if number.device == device]
+        result[places] = torch.stack([numbers[i] for i in places]).double().cpu()
+    return result
 
 
 def tensor_shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:

@@ -68,7 +68,7 @@ def check_path(name: str, rule: Rule, param: Tensor, group: dict[str, Any]) -> N
     """
     if param.numel() == 0:
         return
-    reason = _sharded.refusal(rule, param)
+    reason = _sharded.refusal(rule, param, group)
     if reason:
         raise ValueError(f"{name} is sharded: {reason}.")
     if group["fused"]:

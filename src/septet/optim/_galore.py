@@ -1,5 +1,6 @@
 """GaLore: Adam on a low-rank projection of the gradient, as a baseline."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from septet.optim._base import (
     FOREIGN_KEYS,
     ExactOptimizer,
     Layout,
-    all_finite,
+    gathered,
     parameter_name,
     state_dtype,
 )
@@ -133,7 +134,7 @@ class GaLore(ExactOptimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        jobs = []
+        jobs, names = [], []
         for number, group in enumerate(self.param_groups):
             for place, param in enumerate(group["params"]):
                 grad = param.grad
@@ -145,11 +146,14 @@ class GaLore(ExactOptimizer):
                     raise RuntimeError(
                         f"the gradient of parameter {name} is {kind}: GaLore does not support that."
                     )
-                if not all_finite([grad]):
-                    raise FloatingPointError(
-                        f"the gradient of parameter {name} is not finite; nothing was changed."
-                    )
+                names.append(name)
                 jobs.append((group, place, param, grad.to(state_dtype(grad.dtype))))
+        peaks = gathered([grad.abs().amax() for *_, grad in jobs]) if jobs else torch.empty(0)
+        for name, peak in zip(names, peaks.tolist(), strict=True):
+            if not math.isfinite(peak):
+                raise FloatingPointError(
+                    f"the gradient of parameter {name} is not finite; nothing was changed."
+                )
         for job in jobs:
             self._advance(*job)
         return loss

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from septet.optim import _plain
+from septet.optim._base import gathered
 from septet.optim._jobs import Job, raised
 from septet.optim._rounding import stochastically_rounded
 
@@ -34,7 +35,7 @@ class PlainPath:
         for job in jobs:
             grad = -raised(job.grad) if job.group["maximize"] else raised(job.grad)
             self._measured.append((grad, _plain.subset_sums(job.rule, grad)))
-        return torch.stack([sums.amax().double() for _, sums in self._measured])
+        return gathered([sums.amax() for _, sums in self._measured])
 
     def apply(self, jobs: list[Job]) -> None:
         """Update states and weights; every job has begun its step."""

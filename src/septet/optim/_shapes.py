@@ -75,7 +75,7 @@ def model_shapes(model: nn.Module | Mapping[str, Shape] | PathLike | Any) -> Sha
         return _of_module(model)
     if isinstance(model, Mapping):
         return _of_names("model", {name: tuple(shape) for name, shape in model.items()})
-    if isinstance(model, str) and (model in LLAMA or not Path(model).exists()):
+    if isinstance(model, str) and (model in LLAMA or _is_no_path(model)):
         d, f, layers, rank = LLAMA[checks.choice("model", model, LLAMA)]
         return _llama(model, d, f, layers, _VOCABULARY, rank=rank)
     if isinstance(model, str | os.PathLike):
@@ -86,6 +86,11 @@ def model_shapes(model: nn.Module | Mapping[str, Shape] | PathLike | Any) -> Sha
         "model must be a name, a module, a mapping of names to shapes, a safetensors file or "
         f"folder, or a configuration with hidden_size; got {type(model).__name__}."
     )
+
+
+def _is_no_path(name: str) -> bool:
+    path = Path(name)
+    return path.name == name and not path.suffix and not path.exists()
 
 
 def _of_module(model: nn.Module) -> Shapes:
@@ -151,6 +156,8 @@ def _shapes(
 
 
 def _checkpoint(path: Path) -> dict[str, Shape]:
+    if not path.exists():
+        raise DataError(f"{path} does not exist.")
     files = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
     if not files:
         raise DataError(f"{path} holds no .safetensors file.")
@@ -172,6 +179,8 @@ def _header(path: Path) -> dict[str, Shape]:
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
         if not all(type(n) is int and n >= 0 for shape in shapes.values() for n in shape):
             raise ValueError("a shape is not made of whole numbers")
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+    ) as error:  # fmt: skip
         raise DataError(f"{path} is no safetensors file: {error}.") from None
     return shapes

@@ -18,10 +18,12 @@ from septet.optim._projection import picked, spread
 from septet.optim._rule import Rule
 
 
-def refusal(rule: Rule, param: Any) -> str | None:
+def refusal(rule: Rule, param: Any, group: dict[str, Any]) -> str | None:
     """Say what a sharded parameter cannot have; None if all is well."""
     if not is_sharded(param):
         return None
+    if group["stochastic_rounding"] and param.dtype == torch.bfloat16:
+        return "stochastic_rounding=True needs whole tensors; cut float32 weights instead"
     if rule.partition == "blocks" and rule.block != rule.size:
         return "an integer subset needs whole tensors; use 'matrix', 'tensor' or None"
     if len(rule.view) > 2 and any(p.is_shard() and p.dim > 0 for p in param.placements):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from septet.optim import _plain
+from septet.optim._base import gathered
 from septet.optim._jobs import Hyper, Job, raised
 from septet.optim._rounding import stochastically_rounded
 from septet.optim._rule import Rule
@@ -50,9 +51,9 @@ class StackedPath:
                 grads = -grads
             sums = _plain.subset_sums(_stacked(batch[0].rule, len(batch)), grads)
             self._batches.append((batch, grads, sums))
-            tops = sums.reshape(len(batch), -1).amax(1).double()
+            tops = sums.reshape(len(batch), -1).amax(1)
             peaks |= {id(job): top for job, top in zip(batch, tops, strict=True)}
-        return torch.stack([peaks[id(job)] for job in jobs])
+        return gathered([peaks[id(job)] for job in jobs])
 
     def apply(self, jobs: list[Job]) -> None:
         """Update states and weights; every job has begun its step."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from septet.optim._base import gathered
 from septet.optim._distributed import is_sharded
 from septet.optim._jobs import Hyper, Job
 from septet.optim._rule import Rule
@@ -103,7 +104,7 @@ class TritonPath:
     def measure(self, jobs: list[Job]) -> Tensor:
         """Read the gradients; return one number for each job, finite where the gradient is."""
         self._sums = [_sums(job) for job in jobs]
-        return torch.stack([sums.amax().double() for sums in self._sums])
+        return gathered([sums.amax() for sums in self._sums])
 
     def apply(self, jobs: list[Job]) -> None:
         """Update states and weights; every job has begun its step."""

@@ -180,7 +180,9 @@ class DFRClassifier(LinearHeadBase):
         right, loss, total = (np.array(values) for values in zip(*sums, strict=True))
         with np.errstate(invalid="ignore"):
             self.selection_accuracy_, self.selection_loss_ = right / total, loss / total
-        best = best_setting(self.selection_accuracy_, self.selection_loss_, self.selection)
+        best = best_setting(
+            self.selection_accuracy_, self.selection_loss_, self.selection, [-C for C in Cs]
+        )
         self.C_ = Cs[best]
 
     def _sparse(self, rows: TrainingRows, subset: NDArray[np.intp], C: float) -> SparseHead:

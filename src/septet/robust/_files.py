@@ -37,7 +37,7 @@ class Rows:
     y : ndarray of shape (n,) or None
         Classes.
     groups : ndarray of shape (n,) or (n, n_attributes), or None
-        Group labels; None entries and empty strings are unknown.
+        Group labels; None entries, empty strings and -1 are unknown.
     split : ndarray of shape (n,) of str, or None
         ``"train"``, ``"validation"`` or ``"test"`` for each row.
     sha256 : str
@@ -101,7 +101,8 @@ def read_rows(
         raise DataError(f"{path}: expected .npz, .csv or .parquet.")
     if not path.is_file():
         raise DataError(f"{path} does not exist.")
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     found = readers[path.suffix.lower()](path)
     known = list(found)
     names = [*groups] or [name for name in ("groups", "group") if name in found][:1]
@@ -123,7 +124,7 @@ def read_rows(
         None if y is None else _plain(y),
         None if not columns else columns[0] if len(columns) == 1 else np.column_stack(columns),
         None if parts is None else _parts(path, parts),
-        hashlib.sha256(content).hexdigest(),
+        digest,
     )
 
 
@@ -228,10 +229,10 @@ def _read_table(path: Path) -> dict[str, NDArray[Any]]:
             table = module.read_table(path)
     except (arrow.ArrowException, OSError) as error:
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from None
-    return {
-        name: column.to_numpy()
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    }
+    names = table.column_names
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path} has {names.count(twice[0])} columns {twice[0]!r}; rename them.")
+    return {name: column.to_numpy() for name, column in zip(names, table.columns, strict=True)}
 
 
 def _features(
@@ -260,16 +261,23 @@ def _features(
 
 
 def _labels(values: NDArray[Any]) -> NDArray[Any]:
-    """Return labels with None where a string is empty or an entry is null."""
+    """Return labels with None where a string is empty or -1, or an entry is null."""
+    values = _text(values)
     if values.dtype.kind not in "OU":
         return values
     return np.array(
-        [value if value not in ("", None) else None for value in values.tolist()], object
+        [value if value not in ("", "-1", None) else None for value in values.tolist()], object
     )
 
 
+def _text(values: NDArray[Any]) -> NDArray[Any]:
+    """Return words that numpy holds as bytes as such."""
+    return np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
+
+
 def _plain(y: NDArray[Any]) -> NDArray[Any]:
-    """Return classes with strings as such instead of objects."""
+    """Return classes with strings as such instead of objects or bytes."""
+    y = _text(y)
     if y.dtype.kind != "O":
         return y
     if any(value is None for value in y.tolist()):
@@ -278,7 +286,7 @@ def _plain(y: NDArray[Any]) -> NDArray[Any]:
 
 
 def _parts(path: Path, values: NDArray[Any]) -> NDArray[np.str_]:
-    words = [_PARTS.get(str(value), str(value)) for value in values.tolist()]
+    words = [_PARTS.get(str(value), str(value)) for value in _text(values).tolist()]
     for word in sorted(set(words)):
         try:
             checks.choice("split", word, ["train", "validation", "test"])

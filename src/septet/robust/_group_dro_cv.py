@@ -165,7 +165,12 @@ class GroupDROClassifierCV(LinearHeadBase):
         self.n_unknown_ = int((~rows.table.known).sum())
         rows, splits, basis = reduce_rows(rows, splits)
         kept = self._score(rows, splits, alphas)
-        best = best_setting(self.selection_accuracy_, self.selection_loss_, self.selection)
+        best = best_setting(
+            self.selection_accuracy_,
+            self.selection_loss_,
+            self.selection,
+            [-alpha for alpha in alphas],
+        )
         self.alpha_ = alphas[best]
         if self.refit:
             problem, table = self._problem(rows, self.alpha_)

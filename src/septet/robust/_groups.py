@@ -201,7 +201,7 @@ def _factorise(name: str, values: NDArray[Any], unknown: object) -> _Factor:
     missing |= _equals(values, unknown)
     codes = np.full(len(values), -1, dtype=np.intp)
     if values.dtype.kind == "O":
-        found = _sorted({_plain(v) for v in values[~missing]})
+        found = in_order({_plain(v) for v in values[~missing]})
         index = {value: i for i, value in enumerate(found)}
         codes[~missing] = [index[_plain(v)] for v in values[~missing]]
         return _Factor(name, codes, tuple(found))
@@ -238,7 +238,8 @@ def _equals(values: NDArray[Any], unknown: object) -> NDArray[np.bool_]:
     return np.asarray(values == unknown)
 
 
-def _sorted(values: Iterable[Any]) -> list[Any]:
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Sort values; of several types by type, then as words."""
     try:
         return sorted(values)
     except TypeError:  # labels of several types

@@ -41,8 +41,9 @@ def fit_file(
 ) -> dict[str, Any]:
     """Fit a head on the rows of a file and save it; return what is saved beside the weights.
 
-    Rows whose ``split`` is validation select, rows whose split is test are left out. Without a
-    split, `holdout` leaves out that part of each group, for `audit_file`.
+    Rows whose ``split`` is validation select (``"dfr"`` sets rows aside by itself and is fitted on
+    these too), rows whose split is test are left out. Without a split, `holdout` leaves out that
+    part of each group, for `audit_file`.
 
     Parameters
     ----------
@@ -78,6 +79,8 @@ def fit_file(
     if fraction > 0 and rows.split is not None:
         raise ValueError(f"{path} has a split of its own: holdout is for files without one.")
     kept, selecting = _parts(rows, table, fraction, seed)
+    if method == "dfr":  # which sets rows aside by itself, and would not look at these
+        kept, selecting = np.union1d(kept, selecting), selecting[:0]
     model = CRISClassifier(
         head=_rule(method), selection="holdout" if selecting.size else "cv", random_state=seed
     )

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from septet._core import checks
 from septet._core.errors import SeptetWarning
 from septet.robust._group_report import GroupReport, GroupRow
-from septet.robust._groups import GroupKey, GroupTable, read_groups
+from septet.robust._groups import GroupKey, GroupTable, in_order, read_groups
 from septet.robust._intervals import (
     clopper_pearson_interval,
     clopper_pearson_lower,
@@ -277,7 +277,8 @@ def _rows(
         )
         for i, key in enumerate(table.keys)
     ]
-    return sorted(rows, key=lambda row: str(row.key)) if shares else rows
+    order = in_order(row.key for row in rows)  # groups of the training data stand at the end
+    return sorted(rows, key=lambda row: order.index(row.key))
 
 
 def _adjusted(

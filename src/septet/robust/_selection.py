@@ -82,7 +82,7 @@ def make_splits(
 
 def _own_splits(cv: float, rows: TrainingRows, rng: np.random.Generator) -> list[Split]:
     codes = patterns(rows.table)
-    _warn_of_single_rows(rows.table)
+    warn_of_single_rows(rows.table, "is fitted on")
     if isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         n_folds = checks.integer("cv", cv, low=2)
         folds = stratified_folds(codes, n_folds, rng)
@@ -94,20 +94,26 @@ def _own_splits(cv: float, rows: TrainingRows, rng: np.random.Generator) -> list
     return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in held_out]
 
 
-def _warn_of_single_rows(table: GroupTable) -> None:
+def warn_of_single_rows(table: GroupTable, use: str) -> None:
+    """Warn of groups with one row, which `use` says what becomes of."""
     single = np.flatnonzero(np.bincount(table.membership.indices, minlength=len(table.keys)) == 1)
     if single.size:
         names = "; ".join(table.names[i] for i in single[:3])
         warnings.warn(
             f"{single.size} group{'s have' if single.size > 1 else ' has'} one row only ({names}): "
-            "it is fitted on and cannot be validated.",
+            f"it {use} and cannot be validated.",
             SeptetWarning,
             stacklevel=4,
         )
 
 
-def best_setting(accuracy: FloatArray, loss: FloatArray, selection: Selection) -> int:
-    """Index of the setting with the best worst group; ties go to the other score, then the first.
+def best_setting(
+    accuracy: FloatArray,
+    loss: FloatArray,
+    selection: Selection,
+    rank: Sequence[float] | None = None,
+) -> int:
+    """Index of the setting with the best worst group; ties go to the other score, then by rank.
 
     Parameters
     ----------
@@ -115,13 +121,15 @@ def best_setting(accuracy: FloatArray, loss: FloatArray, selection: Selection) -
         Scores of the groups; NaN for groups without rows.
     selection : {"accuracy", "loss"}
         What decides.
+    rank : sequence of float, optional
+        The setting with the smallest one wins where both scores are equal; by default the first.
     """
     worst_accuracy, worst_loss = np.nanmin(accuracy, axis=1), np.nanmax(loss, axis=1)
     # sums in another order must not decide a tie
     first, second = np.round(-worst_accuracy, 12), np.round(worst_loss, 12)
     if selection == "loss":
         first, second = second, first
-    return int(np.lexsort((second, first))[0])
+    return int(np.lexsort((range(len(first)) if rank is None else rank, second, first))[0])
 
 
 def check_settings(name: str, values: Sequence[float]) -> list[float]:

@@ -1,16 +1,19 @@
 """Which rows train the network, which retrain its head and which select."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from septet._core import checks
-from septet._core.errors import SeptetWarning
 from septet._core.random import RandomState, generator
 from septet.robust._groups import GroupTable, read_groups
-from septet.robust._selection import IndexArray, patterns, stratified_holdout
+from septet.robust._selection import (
+    IndexArray,
+    patterns,
+    stratified_holdout,
+    warn_of_single_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +155,7 @@ def split_table(
             f"none of the {len(codes)} rows has a group label: label a few rows of each group; "
             "suggest_labels says which."
         )
-    _warn_of_single(table)
+    warn_of_single_rows(table, "goes to retraining")
     chosen = np.zeros(len(codes), dtype=bool)
     if selecting > 0:
         chosen = stratified_holdout(codes, selecting, rng)
@@ -286,15 +289,3 @@ def _share_out(codes: IndexArray, p: float, rng: np.random.Generator) -> NDArray
     for code, count in enumerate(marked):
         chosen[rng.permutation(np.flatnonzero(codes == code))[:count]] = True
     return chosen
-
-
-def _warn_of_single(table: GroupTable) -> None:
-    single = np.flatnonzero(np.bincount(table.membership.indices, minlength=len(table.keys)) == 1)
-    if single.size:
-        names = "; ".join(table.names[i] for i in single[:3])
-        warnings.warn(
-            f"{single.size} group{'s have' if single.size > 1 else ' has'} one row only ({names}): "
-            "it goes to retraining and cannot be validated.",
-            SeptetWarning,
-            stacklevel=4,
-        )

@@ -158,7 +158,7 @@ class TauNormClassifier(LinearHeadBase):
             splits = make_splits(self.cv, rows, generator(self.random_state))
             self._score(rows, taus, [(self._train(rows.only(fit)), (fit, s)) for fit, s in splits])
             head = self._train(rows)
-        best = best_setting(self.selection_accuracy_, self.selection_loss_, self.selection)
+        best = best_setting(self.selection_accuracy_, self.selection_loss_, self.selection, taus)
         self.tau_ = taus[best]
         self._set_head(*_scale(*head, self.tau_))
         return self

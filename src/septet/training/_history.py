@@ -47,13 +47,19 @@ def cut_history(path: PathLike, n_records: int) -> list[dict[str, Any]]:
     CheckpointError
         If the file holds fewer, or a damaged one among them.
     """
-    records, ends = _parse(path)
+    kept = first_records(path, n_records)
+    if Path(path).exists():
+        os.truncate(path, _parse(path)[1][n_records])
+    return kept
+
+
+def first_records(path: PathLike, n_records: int) -> list[dict[str, Any]]:
+    """Return the first `n_records` records; as `cut_history`, but the file stays as it is."""
+    records = read_history(path)
     if len(records) < n_records:
         raise CheckpointError(
             f"{path} holds {len(records)} records; the checkpoint was saved after {n_records}."
         )
-    if Path(path).exists():
-        os.truncate(path, ends[n_records])
     return records[:n_records]
 
 

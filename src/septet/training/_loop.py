@@ -17,7 +17,12 @@ from septet._core.checks import integer
 from septet._core.errors import CheckpointError
 from septet._core.files import PathLike
 from septet.training._checkpoints import has_checkpoint, load_checkpoint, save_checkpoint
-from septet.training._history import append_history, cut_history, flush_history
+from septet.training._history import (
+    append_history,
+    cut_history,
+    first_records,
+    flush_history,
+)
 from septet.training._packing import State, pack, unpack
 from septet.training._seeds import seeded
 from septet.training._sharding import load_states, outlines, whole, whole_states
@@ -243,8 +248,8 @@ class _Run:
                     f"{folder} holds a run with {key} = {then!r}; now it is {now!r}. Use another "
                     "folder or start over."
                 )
-        if self.world.is_main:
-            self.history = cut_history(folder / "history.jsonl", saved["n_records"])
+        read = cut_history if self.world.is_main else first_records
+        self.history = read(folder / "history.jsonl", saved["n_records"])
         load_states(self.state, saved)
         self.saved = saved["step"]
         return saved["step"]

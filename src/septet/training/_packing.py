@@ -120,7 +120,9 @@ def _pack(value: State, where: str, tensors: dict[str, Tensor]) -> Any:
         return items if isinstance(value, list) else {"tuple": items}
     if isinstance(value, np.ndarray):
         try:
-            tensor = torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
+            # Torch shares memory that is in order, in the machine's byte order and not read-only.
+            array = np.require(value, value.dtype.newbyteorder("="), ["C", "W"])
+            tensor = torch.from_numpy(array).reshape(value.shape)
         except TypeError:
             raise TypeError(f"{where or 'state'} has dtype {value.dtype}; not storable.") from None
         return {"array": _add(tensor, where, tensors)}

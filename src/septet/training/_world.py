@@ -114,7 +114,7 @@ def world(device: torch.device | str = "cpu") -> Iterator[World]:
     Parameters
     ----------
     device : torch.device or str, default "cpu"
-        The CPU exchanges through gloo, CUDA through NCCL.
+        As `choose_device` reads it. The CPU exchanges through gloo, CUDA through NCCL.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def world(device: torch.device | str = "cpu") -> Iterator[World]:
     ...     alone.size, alone.is_main
     (1, True)
     """
-    device = torch.device(device)
+    device = choose_device(str(device))
     if "WORLD_SIZE" not in os.environ:
         yield World(device=device)
         return
