@@ -37,7 +37,6 @@ def pretrain(text, folder, *options, processes=1):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("option", [[], ["--shard"]], ids=["copied", "cut"])
 def test_two_processes_train_the_language_model_that_one_trains(text, tmp_path, option):
     one = pretrain(text, tmp_path / "one")
@@ -56,7 +55,6 @@ def run(script, folder, *options):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_the_robust_loss_raises_the_worst_group_in_any_loop(tmp_path):
     def worst(*options):
         run("worst_group.py", tmp_path, *options)
@@ -69,7 +67,6 @@ def test_the_robust_loss_raises_the_worst_group_in_any_loop(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("loop", ["plain", "lightning"])
 def test_the_branch_that_learns_noise_by_heart_loses_its_weight(loop, tmp_path):
     run("blend_branches.py", tmp_path, "--loop", loop)

@@ -216,7 +216,6 @@ def test_killed_at_random_moments_it_ends_in_the_same_cohort(store, mode, kills)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mode", ["lines", "batches"])
 def test_killed_fifty_times_it_ends_in_the_same_cohort(store, mode):
     assert_unmoved_by_kills(store, 50, mode, seed=99)

@@ -168,7 +168,6 @@ def test_damage_is_caught(kind, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_caught_ten_thousand_times(kind, tmp_path, monkeypatch):
     check(kind, tmp_path, monkeypatch, MANY, 1)

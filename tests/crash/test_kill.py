@@ -38,7 +38,6 @@ def test_a_training_killed_at_any_moment_ends_in_the_same_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 @pytest.mark.parametrize("what", ["save", "train"])
 def test_many_kills_change_nothing(tmp_path, what):
     n = {"save": 2000, "train": 200}[what]

@@ -14,7 +14,6 @@ KILLS = 4
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="POSIX signals")
 @pytest.mark.parametrize("name", names())
 def test_a_recipe_killed_at_random_moments_ends_in_the_same_result(name, tmp_path):

@@ -73,7 +73,6 @@ def results(runs):
     return {method: [run["curve"] for run in done] for method, done in main.items()}
 
 
-@pytest.mark.timeout(900)
 def test_a_killed_study_leaves_no_worker_behind_and_ends_the_same(tmp_path):
     finish(tmp_path / "whole")
     killed = tmp_path / "killed"
@@ -93,7 +92,6 @@ def test_a_killed_study_leaves_no_worker_behind_and_ends_the_same(tmp_path):
     assert results(killed) == results(tmp_path / "whole")
 
 
-@pytest.mark.timeout(900)
 def test_an_interrupted_study_can_be_resumed(tmp_path):
     folder = tmp_path / "optim.llama" / "smoke"
     with study(tmp_path) as process:

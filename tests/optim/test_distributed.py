@@ -13,7 +13,7 @@ from optim.two_processes import CASES
 from septet.optim import LeanOptimizer, state_bytes
 
 # two interpreters have to start, on a machine that may be busy
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -141,6 +141,7 @@ def test_a_compiled_step_equals_the_plain_one_and_new_rates_do_not_recompile(mon
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of the compiler itself
 def test_the_compiler_of_torch_gives_the_same_steps():
     compiled, _ = trained([(3, 4), (4, 3)], compiled=True, projection="topk")
     plain, _ = trained([(3, 4), (4, 3)], fused=False, projection="topk")

@@ -212,7 +212,6 @@ def test_windows_of_another_length_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_two_processes_train_as_one_does_with_twice_the_batch(tmp_path):
     script = Path(__file__).with_name("two_processes.py")
     states = []
