@@ -121,6 +121,16 @@ def test_words_kept_as_bytes_and_minus_one_among_words_are_understood(rows, caps
     assert ["tern", "så"] in [group["key"] for group in facts["groups"]]
 
 
+def test_nobody_is_advised_to_trust_a_file_that_was_cut_short(rows, capsys):
+    Path("cut.npz").write_bytes(Path("split.npz").read_bytes()[:1000])
+    Path("odd.npz").write_bytes(b"abc")
+    for name in ("cut.npz", "odd.npz"):
+        assert cli.main(["robust", "fit", name, "-o", "m"]) == cli.DATA
+        err = capsys.readouterr().err
+        assert f"{name} is no .npz file" in err
+        assert "pickle" not in err
+
+
 def test_a_table_with_a_column_twice_is_refused(rows, capsys):
     Path("twice.csv").write_text("y,p,p\n0,1,2\n1,2,3\n")
     assert cli.main(["robust", "fit", "twice.csv", "-o", "m"]) == cli.DATA

@@ -63,8 +63,8 @@ def gradient_step(
 
     Step ``t`` consumes the micro-batches ``t * n ... t * n + n - 1``, where ``n`` is `accumulate`
     times the number of processes; each process takes every ``world.size``-th of them. How a batch
-    is split therefore does not change which samples it holds. If the loss or the gradient's norm
-    is not finite nothing is updated.
+    is split therefore does not change which samples it holds. If the loss or, with
+    `clip_norm`, the gradient's norm is not finite nothing is updated.
 
     Parameters
     ----------
