@@ -108,6 +108,13 @@ def test_bad_files_are_explained(columns, error, message, tmp_path):
 def test_missing_and_damaged_files_are_named(tmp_path):
     with pytest.raises(DataError, match="none.csv does not exist"):
         pick_file(tmp_path / "none.csv", None, 3, score="s", seed=1, in_memory=False)
+    (tmp_path / "latin.csv").write_bytes(b"id,s,gr\xf6\xdfe\na,0.5,3\n")
+    for in_memory in (True, False):
+        with pytest.raises(DataError, match="latin.csv cannot be read as csv"):
+            pick_file(tmp_path / "latin.csv", None, 1, score="s", seed=1, in_memory=in_memory)
+    (tmp_path / "empty.csv").write_text("id,s\n")
+    with pytest.raises(ValueError, match="nobody to choose from"):
+        pick_file(tmp_path / "empty.csv", None, 0, score="s", seed=1)
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
     with pytest.raises(DataError, match="cannot be read as parquet"):
         pick_file(tmp_path / "bad.parquet", None, 3, score="s", seed=1, in_memory=False)

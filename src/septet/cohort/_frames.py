@@ -54,7 +54,7 @@ def read_table(candidates: Any, *, id: Any = None, score: Any = None, group: Any
     if score is None:
         raise ValueError(f"score= must name the column of scores, one of {_names(frame)}.")
     scores = column(frame, "score", score)
-    if not scores.dtype.is_numeric():
+    if len(frame) and not scores.dtype.is_numeric():
         raise TypeError(f"column {score!r} must hold numbers; its type is {scores.dtype}.")
     ids = (
         row_ids(len(frame))

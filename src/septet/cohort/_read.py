@@ -47,7 +47,7 @@ def read_frame(path: PathLike, *, text: Iterable[str] = ()) -> Any:
         return read(path, text)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeError) as error:  # of header or file name
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
 
 
@@ -56,7 +56,9 @@ def _read_csv(path: Path, text: Iterable[str]) -> Any:
 
     types = {name: string() for name in text}
     convert = csv.ConvertOptions(column_types=types, strings_can_be_null=False)
-    return csv.read_csv(path, parse_options=_quoted(), convert_options=convert)
+    table = csv.read_csv(path, parse_options=_quoted(), convert_options=convert)
+    _ = table.column_names  # a header that is no UTF-8 fails here, not at its first use
+    return table
 
 
 def _read_parquet(path: Path, _: Iterable[str]) -> Any:
@@ -102,7 +104,7 @@ def open_rows(
                 start += batch.num_rows
     except FileNotFoundError:
         raise DataError(f"{path} does not exist.") from None
-    except (arrow.ArrowException, OSError) as error:
+    except (arrow.ArrowException, OSError, UnicodeError) as error:  # of header or file name
         raise DataError(f"{path} cannot be read as {path.suffix[1:]}: {error}") from error
 
 
