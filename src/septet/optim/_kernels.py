@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from septet._core.compiled import njit as kept_njit
 from septet._core.extras import needs
 
 needs("numba", extra="fast", purpose="compiled CPU steps")
@@ -32,7 +33,6 @@ EACH, BY_ROW, BY_COLUMN = range(3)
 PLAIN, AVERAGE, SELECT = range(3)
 
 _INNER = {"nogil": True, "error_model": "numpy", "fastmath": {"reassoc", "nsz", "contract"}}
-_OUTER = {**_INNER, "cache": True}
 _F32 = np.float32
 _ZERO, _ONE = np.float32(0), np.float32(1)
 
@@ -161,7 +161,7 @@ def _poison(values):
     return total
 
 
-@njit(**_OUTER)
+@kept_njit(**_INNER)
 def measure(integers, sums, bad, sample, part, parts):
     """Write the squared norms of one thread's share of each gradient.
 
@@ -183,7 +183,7 @@ def measure(integers, sums, bad, sample, part, parts):
             bad[t, part] = _poison(g[low:high])
 
 
-@njit(**_OUTER)
+@kept_njit(**_INNER)
 def reduce(integers, numbers, sums, bad, parts):
     """Add up the threads' column sums, apply means, and mark in `bad` what is not finite."""
     for t in range(integers.shape[0]):
@@ -251,7 +251,7 @@ def _set_apart(index, first, stop, steps, inside):
         steps[index[s]] = _ZERO
 
 
-@njit(**_OUTER)
+@kept_njit(**_INNER)
 def advance(integers, numbers, sums, parts):
     """Advance the shared second moments and turn the sums into step sizes, in place."""
     for t in range(integers.shape[0]):
@@ -410,7 +410,7 @@ def _column_steps(table, numbers, g, first, stop, index, steps, inside):
         _set_apart(index, first, stop, steps, inside)
 
 
-@njit(**_OUTER)
+@kept_njit(**_INNER)
 def apply(integers, numbers, sums, sample, part, parts):
     """Update one thread's share of every weight and momentum.
 
