@@ -1,3 +1,4 @@
+import copy
 import os
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from septet.audio import (
     FixedPolicy,
     Gammatone,
     MultiViewClassifier,
+    MultiViewNet,
     OGRPolicy,
     ViewStack,
     Waveform,
+    evaluate,
     group_split,
 )
 from septet.signal import write_audio
@@ -426,3 +429,57 @@ def test_two_processes_learn_what_one_does(tmp_path):
             np.testing.assert_allclose(
                 other["curves"][curve], one["curves"][curve], rtol=1e-4, atol=1e-6
             )
+
+
+def test_a_run_does_not_go_on_with_other_clips(tmp_path):
+    clips, labels, groups = toy(24)
+    quick(views=("mel",)).fit(clips, labels, groups, folder=tmp_path)
+    quick(views=("mel",)).fit(clips, labels, groups, folder=tmp_path)
+    with pytest.raises(CheckpointError, match="digest of the clips was"):
+        quick(views=("mel",)).fit(toy(24, seed=1)[0], labels, groups, folder=tmp_path)
+
+
+def test_a_head_that_is_not_there_is_refused_before_training():
+    def never(record):
+        raise AssertionError(record)
+
+    with pytest.raises(ValueError, match="head must be one of 'joint', 'ensemble'; got 'mel'"):
+        quick(views=("mel",), head="mel").fit(*toy(24), progress=never)
+
+
+def test_evaluation_names_a_head_that_is_not_there(fitted):
+    clips, labels, _ = toy(3)
+    other = copy.copy(fitted).set_params(head="ear")
+    with pytest.raises(ValueError, match=r"head must be one of .*got 'ear'"):
+        evaluate(other, clips, labels)
+
+
+def test_trial_runs_train_branches_alone_however_weights_are_coupled():
+    weights = [
+        quick(views=("mel", "wave"), policy="gblend", steps=24, couple=couple)
+        .fit(*toy(24))
+        .policy_.weights
+        for couple in ("loss", "lr")
+    ]
+    np.testing.assert_array_equal(*weights)
+
+
+def test_sound_that_was_moved_into_the_padding_is_heard(monkeypatch):
+    heard = []
+    plain = MultiViewNet.embed
+
+    def embed(self, views, valid=None):
+        heard.append((self.training, valid))
+        return plain(self, views, valid)
+
+    monkeypatch.setattr(MultiViewNet, "embed", embed)
+    clips, labels, groups = toy(24)
+    clips = [clip[:1000] if i % 2 else clip for i, clip in enumerate(clips)]
+    quick(views=("mel",), augmentation=Augmentation(shift=1.0)).fit(clips, labels, groups)
+    assert all((valid == 1).all() for training, valid in heard if training)
+    assert any((valid < 1).any() for training, valid in heard if not training)
+
+
+def test_validation_clips_may_not_be_none_at_all():
+    with pytest.raises(DataError, match="one in every other part"):
+        quick(allow_missing=True).fit(*toy(24), validation=([], []))

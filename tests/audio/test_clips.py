@@ -172,3 +172,14 @@ def test_masks_hide_stretches_of_images_only():
 def test_impossible_augmentations_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         Augmentation(**settings)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, complex, bool])
+def test_samples_of_another_full_scale_are_refused(dtype):
+    with pytest.raises(TypeError, match=r"clip 1 must be floats, 1\.0 being full scale; got"):
+        load_clips([ramp(10), np.ones(10, dtype)], RATE)
+
+
+def test_masks_are_counted_in_whole_numbers():
+    with pytest.raises(TypeError, match="time_masks must be an integer"):
+        Augmentation(time_masks=1.5)

@@ -430,3 +430,12 @@ def test_faults_are_written_as_a_table(tmp_path):
     datasets.write_faults(faults, tmp_path / "faults.csv")
     text = (tmp_path / "faults.csv").read_text("utf-8")
     assert text == 'path,kind,detail\n"a, b.wav",silent,"every sample is ""0"""\n'
+
+
+def test_copies_in_subfolders_of_one_class_are_of_one_class(tmp_path):
+    for place in ("cat/day/a", "cat/night/b", "dog/c"):
+        path = tmp_path / f"{place}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sound(path, 1, 4000)
+    kinds = {Path(fault.path).stem: fault.kind for fault in datasets.scan(tmp_path)}
+    assert kinds == {"b": "copy", "c": "copy across classes"}

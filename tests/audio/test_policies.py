@@ -344,3 +344,11 @@ def test_no_blend_beats_the_optimal_one_and_another_branch_never_hurts(seed, n):
 def test_a_blend_of_nothing_is_refused(gains, spreads, message):
     with pytest.raises(ValueError, match=message):
         optimal_blend(gains, spreads)
+
+
+def test_trial_runs_that_diverged_have_no_weight_and_all_of_them_are_an_error():
+    before = ([2.0, 2.0, 2.0], [2.0, 2.0, 2.0])
+    weights = gblend_weights(before, ([np.inf, 1.0, 1.0], [np.inf, 1.5, 1.5]))
+    np.testing.assert_array_equal(weights, [0.0, 0.5, 0.5])
+    with pytest.raises(ValueError, match="no branch has finite losses"):
+        gblend_weights(before, ([np.nan] * 3, [np.inf] * 3))

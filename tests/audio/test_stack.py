@@ -191,3 +191,15 @@ def test_an_onnx_graph_gives_the_same_for_any_batch_and_length(name, clips, tmp_
         some = clips[:n_clips, :n_samples].float()
         (found,) = session.run(None, {session.get_inputs()[0].name: some.numpy()})
         np.testing.assert_allclose(found, view(some).numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("view", ["mel", "gamma", "cqt", "wave"])
+def test_a_single_clip_is_refused_by_every_view_alike(view):
+    stack = ViewStack.standard(16000, (view,))
+    with pytest.raises(ValueError, match=r"For one clip pass samples\[None\]"):
+        stack(torch.zeros(8000))
+
+
+def test_clips_of_another_dtype_are_refused_where_a_transform_is_shared():
+    with pytest.raises(TypeError, match=r"clips must be torch\.float32"):
+        ViewStack.standard(16000, ("mel", "gamma"))(torch.zeros(1, 8000, dtype=torch.float64))

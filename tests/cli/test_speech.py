@@ -65,6 +65,7 @@ def test_folders_keep_their_tree_and_bad_files_are_counted(noisy, tmp_path, caps
         (["laut ö.wav", "-o", "laut ö.wav"], cli.USAGE, "the noisy file itself"),
         (["laut ö.wav", "-o", "x.wav", "--model", "large"], cli.USAGE, "model must be small"),
         (["laut ö.wav", "-o", "x.wav", "--wet", "2"], cli.USAGE, "wet"),
+        (["laut ö.wav", "no.wav", "-o", "x", "--wet", "2"], cli.USAGE, "wet must be at most 1"),
         (["laut ö.wav", "laut ö.wav", "-o", "x"], cli.USAGE, "would be written to"),
         (["laut ö.wav"], cli.USAGE, "output"),
     ],

@@ -158,3 +158,23 @@ def test_what_no_file_can_hold_is_refused_and_nothing_written(tmp_path, samples,
 def test_an_unknown_ending_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"FLAC.*WAV"):
         write_audio(tmp_path / "a.txt", [0.0], RATE)
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x80000000, 0xFFFFFFFF])
+def test_a_header_that_was_written_to_a_pipe_promises_nothing(tmp_path, tone, size):
+    path = tmp_path / "piped.wav"  # by sox, arecord and ffmpeg
+    write_audio(path, tone, RATE)
+    content = path.read_bytes()
+    at = content.index(b"data") + 4
+    path.write_bytes(content[:at] + size.to_bytes(4, "little") + content[at + 4 :])
+    assert read_audio(path).samples.size == tone.size
+
+
+@pytest.mark.parametrize(
+    ("name", "container", "encoding"),
+    [("a.aif", "AIFF", "PCM_16"), ("a.oga", "OGG", "VORBIS"), ("a.OPUS", "OGG", "OPUS")],
+)
+def test_other_usual_endings_name_their_formats(tmp_path, tone, name, container, encoding):
+    write_audio(tmp_path / name, tone, RATE)
+    info = audio_info(tmp_path / name)
+    assert (info.container, info.encoding) == (container, encoding)

@@ -203,3 +203,21 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path):
 def test_unknown_choices_are_refused(denoiser):
     with pytest.raises(ValueError, match="overlap must be"):
         Denoiser(denoiser.generator, denoiser.network, overlap=0.3)
+
+
+def test_a_network_that_is_tried_out_can_be_trained_on(denoiser):
+    config = NetworkConfig(attention=(), channels=(4, 4), initialisation="kaiming", window=256)
+    net = config.generator(seed=0).train()
+    tried = Denoiser(net, config)
+    assert net.training  # spectral normalisation stands still otherwise
+    before = tried.enhance(noise(1000), 16000, seed=1)
+    with torch.no_grad():
+        for value in net.parameters():
+            value.zero_()
+    np.testing.assert_array_equal(tried.enhance(noise(1000), 16000, seed=1), before)
+
+
+@pytest.mark.parametrize("dtype", [np.int16, complex, bool])
+def test_a_stream_takes_floats_only(denoiser, dtype):
+    with pytest.raises(TypeError, match=r"floats, 1\.0 being full scale"):
+        denoiser.stream(16000).process(np.ones(10, dtype))

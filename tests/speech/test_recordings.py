@@ -176,3 +176,16 @@ def test_memory_does_not_grow_with_the_length(tmp_path):
         )
         peaks.append(int(done.stdout))
     assert peaks[1] <= 1.05 * peaks[0]
+
+
+def test_an_opus_file_holds_opus_or_is_refused(denoiser, tmp_path):
+    source, target = tmp_path / "a.wav", tmp_path / "b.opus"
+    soundfile.write(source, noise(5000), 16000)
+    assert (
+        denoiser.enhance_file(source, target).encoding == soundfile.info(target).subtype == "OPUS"
+    )
+    target.unlink()
+    soundfile.write(source, noise(5000), 11025)
+    with pytest.raises(ValueError, match=r"b\.opus cannot hold 1 channels at 11025 Hz as OPUS"):
+        denoiser.enhance_file(source, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.wav"]

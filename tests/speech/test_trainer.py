@@ -286,3 +286,22 @@ def test_a_run_is_not_resumed_with_another_optimizer(tmp_path):
     train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path, optimizer=make)
     with pytest.raises(CheckpointError, match="optimizer = 'SGD'; now it is None"):
         train_enhancer(NETWORK, TRAINING, windows(), folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [({"batch_size": 3}, "batch_size = 2"), ({"pairs": pairs(1)}, "first batch of")],
+)
+def test_a_run_is_not_resumed_with_other_batches(tmp_path, other, difference):
+    def batches(**options):
+        return PairWindows(options.pop("pairs", pairs()), window=256, **{"batch_size": 2} | options)
+
+    train_enhancer(NETWORK, TRAINING, batches(), folder=tmp_path)
+    with pytest.raises(CheckpointError, match=difference):
+        train_enhancer(NETWORK, TRAINING, batches(**other), folder=tmp_path)
+
+
+@pytest.mark.parametrize("setting", [{"clip_norm": -1.0}, {"adversarial_from": -1}])
+def test_impossible_settings_are_refused(setting):
+    with pytest.raises(ValueError, match=next(iter(setting))):
+        TrainingConfig(**setting)

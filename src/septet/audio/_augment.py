@@ -30,8 +30,8 @@ class Augmentation:
 
     Raises
     ------
-    ValueError
-        If a number is out of range.
+    TypeError, ValueError
+        If a number is out of range, or not whole where it counts something.
 
     References
     ----------
@@ -54,6 +54,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         for part in fields(self):
             checks.number(part.name, getattr(self, part.name), low=0)
+        for name in ("time_masks", "band_masks"):
+            checks.integer(name, getattr(self, name))
         checks.number("shift", self.shift, high=1)
         checks.number("mask_part", self.mask_part, above=0, high=1)
 

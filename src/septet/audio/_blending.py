@@ -117,6 +117,11 @@ def gblend_weights(
     ndarray of shape (n_branches,)
         ``w_k = (G_k / O_k^2) / sum``; equal weights if no branch gained anything.
 
+    Raises
+    ------
+    ValueError
+        If no branch has finite losses.
+
     References
     ----------
     W. Wang, D. Tran, M. Feiszli, "What Makes Training Multi-Modal Classification Networks Hard?",
@@ -130,9 +135,13 @@ def gblend_weights(
     (train0, validation0), (train1, validation1) = (
         tuple(np.asarray(losses, np.float64) for losses in pair) for pair in (before, after)
     )
-    gain = validation0 - validation1
-    overfit = (validation1 - train1) - (validation0 - train0)
+    with np.errstate(invalid="ignore"):  # infinite losses have no difference
+        gain = validation0 - validation1
+        overfit = (validation1 - train1) - (validation0 - train0)
     finite = np.isfinite(gain) & np.isfinite(overfit)
+    if not finite.any():
+        raise ValueError("no branch has finite losses before and after it was trained alone.")
+    gain, overfit = np.where(finite, gain, np.nan), np.where(finite, overfit, np.nan)
     return normalize_weights(blend_ratios(gain, overfit, rho=rho), allowed=finite)
 
 

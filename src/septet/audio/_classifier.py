@@ -236,7 +236,7 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
         DataError
             If a file is bad, a group is on both sides, or a class is missing on one.
         CheckpointError
-            If `folder` holds a run of other settings, views or classes.
+            If `folder` holds a run of other settings, views, classes or clips.
         ValueError
             If an argument is out of range.
         KeyboardInterrupt
@@ -248,10 +248,11 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
             self.stack_ = self._stack().to(here.device)
             with seeded(self.random_state, "initial"):
                 self.net_ = self._network(self.stack_).to(here.device)
+            checks.choice("head", self.head, [*self.net_.branches, "ensemble"])
             problem = self._problem(material)
             plan = self._schedule(problem)
             self.policy_ = self._policy(plan)
-            config = self._config(plan)
+            config = {} if folder is None else self._config(plan, problem)
             if folder is not None and not fresh:
                 refuse_other_run(folder, config)
             fitting = Fitting(
@@ -484,11 +485,12 @@ class MultiViewClassifier(ClassifierMixin, BaseEstimator):
             )
         return policy
 
-    def _config(self, plan: Schedule) -> dict[str, Any]:
+    def _config(self, plan: Schedule, problem: Problem) -> dict[str, Any]:
         """Return what a checkpoint must agree with."""
         return settings_of(self) | {
             "classes": self.classes_.tolist(),
             "segment seconds": self.seconds_,
+            "digest of the clips": problem.digest(),
             "front-ends": {name: repr(view) for name, view in self.stack_.views.items()},
             "steps": plan.steps,
             "eval_every": plan.eval_every,

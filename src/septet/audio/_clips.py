@@ -87,7 +87,7 @@ def load_clips(
     Parameters
     ----------
     source : sequence of paths, pieces or arrays, or ndarray of shape (n_clips, n_samples)
-        Files of any rate, or samples at `sample_rate`.
+        Files of any rate, or floats at `sample_rate`, 1.0 being full scale.
     sample_rate : int
         In Hz.
     seconds : float, optional
@@ -109,6 +109,8 @@ def load_clips(
     ------
     DataError
         If a clip is bad and `on_error` is ``"raise"``, or none is left.
+    TypeError
+        If an array holds anything but floats: integers have another full scale.
     ValueError
         If a number is out of range or there is no clip.
     """
@@ -190,8 +192,11 @@ def _read(item: Any, index: int, sample_rate: int) -> tuple[NDArray[np.float32],
             return recording.samples, sample_rate
         converted = resample(recording.samples, recording.sample_rate, sample_rate)
         return converted, recording.sample_rate
-    samples = np.asarray(item, dtype=np.float32)
     name = _name(item, index)
+    given = np.asarray(item)
+    if given.dtype.kind != "f":
+        raise TypeError(f"{name} must be floats, 1.0 being full scale; got {given.dtype}.")
+    samples = given.astype(np.float32, copy=False)
     if samples.ndim != 1:
         raise ValueError(f"{name} must be samples (n,); got shape {samples.shape}.")
     if samples.size == 0:

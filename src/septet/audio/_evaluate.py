@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from septet._core import checks
 from septet.audio._classifier import MultiViewClassifier
 from septet.audio._fit import balanced_accuracy
 
@@ -55,7 +56,8 @@ def evaluate(
     DataError
         If a clip is bad.
     ValueError
-        If there are not as many labels as clips, or one is no class of the classifier.
+        If there are not as many labels as clips, one is no class of the classifier, or it has
+        no such head.
     """
     truth = np.asarray(y)
     if truth.shape != (len(X),):
@@ -63,6 +65,7 @@ def evaluate(
     classes = classifier.classes_
     if unknown := sorted(set(truth.tolist()) - set(classes.tolist())):
         raise ValueError(f"{unknown[0]!r} is no class of this model; they are {classes.tolist()}.")
+    checks.choice("head", classifier.head, [*classifier.net_.branches, "ensemble"])
     probabilities = classifier.predict_heads(X)
     places = np.searchsorted(classes, truth)
     decided = {name: table.argmax(axis=1) for name, table in probabilities.items()}

@@ -1,6 +1,7 @@
 """Training a multi-view network: losses, evaluations, the best state, trial runs."""
 
 import copy
+import hashlib
 import math
 import time
 import warnings
@@ -57,6 +58,14 @@ class Problem:
     validation: NDArray[np.int64]
     probe: NDArray[np.int64]
     class_weight: Tensor | None = None
+
+    def digest(self) -> str:
+        """Return a digest of samples, targets and parts: a run must not go on with others."""
+        found = hashlib.sha256()
+        tensors = (self.source.samples, self.targets)
+        for part in (*(t.numpy() for t in tensors), self.owner, self.train, self.validation):
+            found.update(np.ascontiguousarray(part).data)
+        return found.hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +162,7 @@ class Fitting:
         optimizer = self._optimizer(self.net)
         cosine = plan.schedule == "cosine"
         update = gradient_step(
-            lambda i: self._loss(self.net, self.policy.weights, i),
+            lambda i: self._loss(self.net, self._loss_weights(), i),
             optimizer,
             accumulate=plan.accumulate,
             clip_norm=plan.clip_norm,
@@ -220,6 +229,11 @@ class Fitting:
         decided = clip_means(logits[JOINT].log_softmax(1).numpy(), owner).argmax(1)
         return table, balanced_accuracy(targets.numpy()[first], decided) if len(clips) else 0.0
 
+    def _loss_weights(self) -> NDArray[np.float64]:
+        """Return the policy's weights, or equal ones where they act on the learning rates."""
+        weights = self.policy.weights
+        return weights if self.plan.couple == "loss" else np.full_like(weights, 1 / len(weights))
+
     def _loss(self, net: MultiViewNet, weights: NDArray[np.float64], i: int) -> Tensor:
         """Return the blended loss of micro-batch `i`."""
         problem, augment = self.problem, self.plan.augmentation
@@ -238,21 +252,22 @@ class Fitting:
                 views = problem.source.views(indices)
             views = augment.images(views, generator)
         valid = problem.valid[torch.from_numpy(indices)].to(device)
+        if augment.shift or augment.mixup:  # sound may now lie where the clip's own padding was
+            valid = torch.ones_like(valid)
         embeddings = net.embed(views, valid)
         if isinstance(self.policy, ModulationPolicy):
             embeddings = modulated(net, embeddings, targets, self.policy.alpha)
         weight = problem.class_weight
         weight = None if weight is None else weight.to(device)
         losses = branch_losses(net.classify(embeddings), targets, class_weight=weight)
-        if self.plan.couple == "lr":
-            weights = np.full(len(weights), 1 / len(weights))
         return blended_loss(losses, self._without_ill(losses, weights))
 
     def _without_ill(
         self, losses: Mapping[str, Tensor], weights: NDArray[np.float64]
     ) -> NDArray[np.float64]:
         """Take the weight from branches whose loss in this batch is not finite, with a warning."""
-        ill = {name: float(not math.isfinite(float(x.detach()))) for name, x in losses.items()}
+        finite = torch.stack([x.detach() for x in losses.values()]).isfinite().tolist()
+        ill = {name: float(not sound) for name, sound in zip(losses, finite, strict=True)}
         ill = self.world.mean(ill)  # every process must leave out the same
         sound = np.array([not ill[name] for name in losses])
         if sound.all() or not (weights * sound).any():

@@ -139,7 +139,7 @@ def check_classes(
     parts : mapping from str to ndarray
         Labels of the clips of each part.
     allow_missing : bool, default False
-        Whether parts other than the first may lack classes.
+        Whether parts other than the first may lack classes, though not all of them.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def check_classes(
     first = next(iter(parts))
     poor = [key for key in keys if counts[first][key] < 2]
     lacking = [key for name in counts for key in keys if not counts[name][key]]
-    if not poor and (allow_missing or not lacking):
+    if not poor and (not lacking or (allow_missing and all(counts.values()))):
         return
     width = max(len(str(key)) for key in keys)
     rows = [f"{'':{width}}  " + "  ".join(counts)]

@@ -1,7 +1,7 @@
 """Several views of the same clips, sharing what they can, on one scale."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -11,8 +11,8 @@ from septet._core import checks
 from septet.audio._cqt import C1_HZ, CQT
 from septet.audio._gammatone import Gammatone
 from septet.audio._mel import LogMel
+from septet.audio._scale import check_clips
 from septet.audio._waveform import Waveform
-from septet.signal import STFT
 
 VIEWS = ("wave", "mel", "gamma", "cqt")
 """Names of the four standard views, in the order of the joint embedding."""
@@ -127,14 +127,15 @@ class ViewStack(nn.Module):
         spectra: dict[tuple[int, int, int, bool], Tensor] = {}
         result = {}
         for name, view in self.views.items():
-            stft = getattr(view, "stft", None)
-            if not isinstance(stft, STFT):
+            stft = view.stft if isinstance(view, LogMel | Gammatone) else None
+            if stft is None:
                 result[name] = view(samples)
                 continue
+            check_clips(samples, stft.window.dtype)
             key = (stft.n_fft, stft.hop, stft.window_length, stft.center)
             if key not in spectra:
                 spectra[key] = stft.power(samples)
-            result[name] = cast(LogMel | Gammatone, view).from_power(spectra[key])
+            result[name] = view.from_power(spectra[key])
         return result
 
     def normalize(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -67,6 +67,7 @@ def enhance(
                 shutil.copyfileobj(file, sys.stdout.buffer)
         return 0
     jobs = _jobs(inputs, Path(output))
+    denoiser.stream(16000, **options)  # a wrong option is one mistake, not one for every file
     rows, failed = [], []
     with tempfile.TemporaryDirectory() as folder:
         for source, target in jobs:

@@ -17,7 +17,10 @@ _ENDINGS = "aif aifc aiff au caf flac mp3 oga ogg opus w64 wav wv"  # codespell:
 AUDIO_SUFFIXES = frozenset(f".{ending}" for ending in _ENDINGS.split())
 """File name endings, in lower case, that a folder is searched for."""
 
-_UNKNOWN_SIZE = 0xFFFF_FFFF  # what a writer that cannot seek back leaves in a RIFF header
+# What writers that cannot seek back leave in a RIFF header, rounded down to whole blocks: sox
+# 0x7FFFF000, arecord 0x80000000, ffmpeg 0xFFFFFFFF.
+_UNKNOWN_SIZES = (range(0x7FFF_0000, 0x8000_0001), range(0xFFFF_0000, 0x1_0000_0000))
+_CONTAINERS = {".aif": "AIFF", ".aifc": "AIFF", ".oga": "OGG", ".opus": "OGG"}
 _FULL_SCALE = 32767  # a float of 1.0 as a 16-bit sample
 
 
@@ -196,14 +199,21 @@ def write_audio(
     peak = float(np.abs(array).max(initial=0))
     if not floating and peak > 1 + 1 / _FULL_SCALE:
         raise ValueError(f"samples reach {peak:.4g}, but full scale is 1: scale them down first.")
-    container = path.suffix.lstrip(".").upper()
+    container = container_of(path)
     if container not in soundfile.available_formats():
         known = ", ".join(sorted(soundfile.available_formats()))
         raise ValueError(f"{path} must end in a format that can be written: {known}.")
+    if encoding is None and path.suffix.lower() == ".opus":
+        encoding = "OPUS"
     if encoding is not None and not soundfile.check_format(container, encoding):
         raise ValueError(f"{container} cannot hold {encoding}.")
     with replacing(path) as file:
         soundfile.write(file, array.T, sample_rate, subtype=encoding, format=container)
+
+
+def container_of(path: Path) -> str:
+    """Return the sound library's name of the format that a file's ending stands for."""
+    return _CONTAINERS.get(path.suffix.lower(), path.suffix.lstrip(".").upper())
 
 
 def _decode(info: AudioInfo, first: int, seconds: float | None) -> NDArray[np.float32]:
@@ -263,7 +273,7 @@ def _refuse_cut_wav(path: Path) -> None:
             size = int.from_bytes(header[4:], "little")
             left = total - file.tell()
             if header[:4] == b"data":
-                if left < size < _UNKNOWN_SIZE:
+                if left < size and not any(size in some for some in _UNKNOWN_SIZES):
                     raise DataError(f"{path} is cut short: {left} of {size} bytes of samples.")
                 return
             file.seek(size + size % 2, 1)

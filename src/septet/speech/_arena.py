@@ -49,11 +49,18 @@ def arena(
     scores : mapping from name to Scores
         The figures of every recording.
 
+    Raises
+    ------
+    ValueError
+        If there is no pair.
+
     Notes
     -----
     Systems take turns on every recording, so that whatever else the machine does disturbs all
     alike. A delay of up to 60 ms is taken out before scoring.
     """
+    if not pairs:
+        raise ValueError("pairs must hold one recording at least.")
     ours = Denoiser.from_pretrained() if denoiser is None else denoiser
     systems: dict[str, Callable[[Signal], Signal]] = {"noisy": lambda x: x}
     systems |= {"septet small" if denoiser is None else "septet": _enhanced_by(ours)}

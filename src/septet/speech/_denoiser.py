@@ -1,5 +1,6 @@
 """The `Denoiser`: noisy speech in, clean speech out, as arrays, files or a stream."""
 
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +78,9 @@ class Denoiser:
             raise ValueError(f"overlap must be 0.5, 0.25 or 0; got {overlap!r}.")
         plain, self.network = folded(generator, network)
         self.generator = plain.to(device)
-        self._with_latent = generator.eval() if network.latent == "normal" else None
+        self._with_latent: SASEGANGenerator | None = None
+        if network.latent == "normal":  # a copy too: whoever trains the original goes on with it
+            self._with_latent = copy.deepcopy(generator).to(device).eval()
         self.overlap = overlap
         self.normalise = bool(normalise)
         self.device = torch.device(device)
@@ -299,10 +302,10 @@ class Denoiser:
             checks.integer("seed", seed, low=0)
         if seed is None or self._with_latent is None:
             return lambda window: self.generator(window.to(self.device)).cpu()
-        source = torch.Generator().manual_seed(seed)
+        source = torch.Generator(self.device).manual_seed(seed)
         full = self._with_latent
         latents = full.sample_latents(1, self.network.window, source)
-        return lambda window: full(window, latents)
+        return lambda window: full(window.to(self.device), latents).cpu()
 
 
 def pretrained() -> tuple[str, ...]:

@@ -13,12 +13,12 @@ from septet._core.errors import DataError, SeptetWarning
 from septet._core.extras import needs
 from septet._core.files import PathLike, replacing
 from septet.signal import AudioInfo, audio_info
+from septet.signal._files import container_of
 from septet.speech._integers import to_integers
 from septet.speech._stream import Stream
 
 _BLOCK = 1 << 16
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-_CONTAINERS = {"aif": "AIFF", "oga": "OGG", "opus": "OGG"}
 _LOSSLESS = ("WAV", "WAVEX", "RF64", "W64", "FLAC", "AIFF", "AU", "CAF")
 
 
@@ -67,14 +67,20 @@ def enhance_recording(
     stream = open_stream(info.sample_rate, info.n_channels)
     taken = clipped = 0
     with soundfile.SoundFile(str(info.path)) as noisy, replacing(target) as file:
-        writer = soundfile.SoundFile(
-            file,
-            "w",
-            samplerate=info.sample_rate,
-            channels=info.n_channels,
-            format=container,
-            subtype=encoding,
-        )
+        try:
+            writer = soundfile.SoundFile(
+                file,
+                "w",
+                samplerate=info.sample_rate,
+                channels=info.n_channels,
+                format=container,
+                subtype=encoding,
+            )
+        except soundfile.SoundFileError as error:
+            raise ValueError(
+                f"{target} cannot hold {info.n_channels} channels at {info.sample_rate} Hz as "
+                f"{encoding}: {error}"
+            ) from None
         with writer:
             while (block := _read(soundfile, noisy, info)).size:
                 taken += block.shape[1]
@@ -100,12 +106,13 @@ def enhance_recording(
 
 def _format(soundfile: Any, info: AudioInfo, target: Path) -> tuple[str, str]:
     """Container and encoding of the target: the source's own where the ending allows it."""
-    ending = target.suffix.lstrip(".").lower()
-    container = _CONTAINERS.get(ending, ending.upper())
+    container = container_of(target)
     if container == "WAV" and info.container in ("WAV", "WAVEX", "RF64"):
         container = info.container
     if container not in soundfile.available_formats():
         raise ValueError(f"{target} must end in a format that can be written, such as .wav.")
+    if target.suffix.lower() == ".opus":
+        return container, "OPUS"
     if soundfile.check_format(container, info.encoding):
         return container, info.encoding
     return container, soundfile.default_subtype(container)

@@ -94,6 +94,8 @@ class Stream:
 
         Raises
         ------
+        TypeError
+            If the samples are no floats.
         ValueError
             If the stream was flushed, or the rate, the number of channels or a sample is wrong;
             nothing has been taken in then.
@@ -104,7 +106,10 @@ class Stream:
             raise ValueError(
                 f"the stream runs at {self.sample_rate} Hz; got samples at {sample_rate} Hz."
             )
-        piece = np.asarray(samples, dtype=np.float64)
+        piece = np.asarray(samples)
+        if piece.dtype.kind != "f":
+            raise TypeError(f"samples must be floats, 1.0 being full scale; got {piece.dtype}.")
+        piece = piece.astype(np.float64, copy=False)
         self._flat = piece.ndim == 1
         grid = piece[None] if piece.ndim == 1 else piece
         if grid.ndim != 2 or grid.shape[0] != self.n_channels:

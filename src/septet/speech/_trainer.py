@@ -74,6 +74,9 @@ class TrainingConfig:
         for name in ("adversarial", "l1", "spectral"):
             checks.number(name, getattr(self, name), low=0)
         checks.number("average", self.average, low=0, below=1)
+        checks.integer("adversarial_from", self.adversarial_from, low=0)
+        if self.clip_norm is not None:
+            checks.number("clip_norm", self.clip_norm, above=0)
 
 
 class Trainer:
@@ -344,7 +347,8 @@ def train_enhancer(
         If a loss or gradient is not finite; the message names what the batch was made of, and the
         checkpoint saved last stays.
     CheckpointError
-        If the checkpoint in `folder` is damaged or was made with another configuration.
+        If the checkpoint in `folder` is damaged or was made with another configuration, batch size
+        or, as far as the names in the first batch tell, other recordings.
 
     Examples
     --------
@@ -378,9 +382,16 @@ def train_enhancer(
             "network": network.to_dict(),
             "training": asdict(training),
             **({"optimizer": type(trainer.optimizer).__name__} if optimizer else {}),
+            **({} if folder is None else _marks(batches)),
         },
         fresh=fresh,
         progress=progress,
         world=world,
     )
     return trainer, history
+
+
+def _marks(batches: Batches) -> dict[str, Any]:
+    """Return what tells batches from others, by the first one."""
+    clean, _ = batches.batch(0)
+    return {"batch_size": len(clean), "first batch of": batches.names(0)}

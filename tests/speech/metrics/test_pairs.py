@@ -132,3 +132,21 @@ def test_what_does_not_belong_together_is_refused(folders):
         metrics.score_pairs(clean, folders / "nowhere")
     with pytest.warns(SeptetWarning, match="against itself"):
         metrics.score_pairs(clean / "speaker1" / "u1.wav", clean / "speaker1" / "u1.wav")
+
+
+def test_equal_recordings_have_finite_scores(folders):
+    with pytest.warns(SeptetWarning, match="against itself"):
+        found = metrics.score_pairs(folders / "clean", folders / "clean")
+    row = found.summary()[-1]
+    assert row["measure"] == "si_sdr"
+    assert 300 < row["low"] <= row["mean"] <= row["high"] < 314
+    with pytest.raises(ValueError, match=r"values\[1\] = inf"):
+        metrics.interval([1.0, np.inf])
+
+
+def test_an_enhanced_recording_that_is_silent_is_named(folders):
+    write_audio(folders / "worse" / "speaker0" / "u0.wav", np.zeros(24_000), 16000)
+    with pytest.raises(DataError, match=r"u0\.wav: enhanced is silent"):
+        metrics.score_pairs(folders / "clean", folders / "worse")
+    with pytest.raises(ValueError, match="enhanced must not be constant"):
+        metrics.si_sdr(speech(), np.zeros(24_000))

@@ -119,7 +119,7 @@ def scan(
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             if digest in seen:
                 other = seen[digest]
-                same = other.parent == path.parent
+                same = _class_of(other, source) == _class_of(path, source)
                 kind = "copy" if same else "copy across classes"
                 faults.append(Fault(str(path), kind, f"of {other}"))
             seen.setdefault(digest, path)
@@ -140,6 +140,13 @@ def _paths(source: PathLike | Sequence[PathLike]) -> list[Path]:
     if not found:
         raise DataError(f"{root} holds no file with the ending of an audio file.")
     return found
+
+
+def _class_of(path: Path, source: PathLike | Sequence[PathLike]) -> Path:
+    """Return the folder that names the class: the first one below a folder, as training has it."""
+    if isinstance(source, str | Path) and len(inside := path.relative_to(source).parts) > 1:
+        return Path(source) / inside[0]
+    return path.parent
 
 
 def _faults(path: Path, sample_rate: int | None, min_seconds: float) -> list[Fault]:

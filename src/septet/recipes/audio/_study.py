@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from septet.audio import (
@@ -228,8 +227,3 @@ def _accuracies(
 
 def _balanced(truth: NDArray[np.int64], decided: NDArray[np.int64]) -> float:
     return float(np.mean([np.mean(decided[truth == c] == c) for c in np.unique(truth)]))
-
-
-def begin() -> None:
-    """Use one thread in a worker: runs side by side gain more than threads do."""
-    torch.set_num_threads(1)

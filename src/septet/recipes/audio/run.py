@@ -1,19 +1,18 @@
 """Multi-view audio classification: ten systems on group splits of small real tasks."""
 
 import itertools
-import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from septet._core import checks
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
-from septet.recipes.audio._study import BRANCHES, VIEWS, WEIGHTED, begin, study
+from septet.recipes._workers import run_all
+from septet.recipes.audio._study import BRANCHES, VIEWS, WEIGHTED, study
 from septet.recipes.audio._tasks import TASKS
 
 SYSTEMS = ("alone", "concat", *WEIGHTED)
@@ -45,7 +44,7 @@ class Config:
     control: int = 3
     """Splits on which labels are shuffled as well, to see chance."""
     workers: int = 0
-    """Processes; 0 is one for each core."""
+    """Processes, of one thread each; 0 is one for each core."""
 
 
 Results = dict[str, Any]
@@ -57,7 +56,6 @@ def run(config: Config, run: Run) -> Results:
         checks.choice("systems", system, SYSTEMS)
     for task in config.tasks:
         checks.choice("tasks", task, TASKS)
-    n_workers = config.workers or os.cpu_count() or 1
     per_part = max(1, config.at_once // len(config.systems))
     settings = {
         "steps": config.steps,
@@ -74,7 +72,8 @@ def run(config: Config, run: Run) -> Results:
         control = {"task_name": task, "seeds": config.seeds[: config.control], "shuffled": True}
         if config.control:
             jobs[f"{task}-shuffled"] = control | {"systems": ("loss",)} | settings
-    found = _all(jobs, run, n_workers)
+    listed = [(name, _study_of, (job,)) for name, job in jobs.items()]
+    found = run_all(run, listed, config.workers)
     return {
         "tasks": {
             task: list(
@@ -94,25 +93,8 @@ def _parts(seeds: Sequence[int], size: int) -> list[tuple[int, ...]]:
     return [tuple(seeds[start : start + size]) for start in range(0, len(seeds), size)]
 
 
-def _all(jobs: dict[str, dict[str, Any]], run: Run, n_workers: int) -> dict[str, Any]:
-    """Return the result of every job; those not done yet are shared out among processes."""
-    waiting = [name for name in jobs if not (run.checkpoint / f"{name}.json").exists()]
-    if n_workers == 1 or len(waiting) < 2:
-        return {name: run.stage(name, _study_of, job) for name, job in jobs.items()}
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context, initializer=begin) as pool:
-        try:
-            futures = {name: pool.submit(_study_of, jobs[name]) for name in waiting}
-            return {
-                name: run.stage(name, futures[name].result if name in futures else list)
-                for name in jobs
-            }
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
 def _study_of(job: dict[str, Any]) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
     return study(**job)
 
 

@@ -58,6 +58,8 @@ def pesq(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int = 16000) -> flo
         raise ValueError(f"sample_rate must be 8000 or 16000 for PESQ; got {sample_rate}.")
     if not s.any():
         raise ValueError("clean is silent: there is no PESQ of it.")
+    if not e.any():
+        raise ValueError("enhanced is silent: there is no PESQ of it.")
     try:
         return float(package.pesq(sample_rate, s, e, "wb" if sample_rate == 16000 else "nb"))
     except package.PesqError as error:
@@ -105,6 +107,14 @@ def stoi(
 def si_sdr(clean: ArrayLike, enhanced: ArrayLike) -> float:
     """Scale-invariant signal-to-distortion ratio in dB, both signals without their mean.
 
+    It ends at 313 dB either way, which is as far as float64 tells: equal signals have a figure that
+    can be averaged.
+
+    Raises
+    ------
+    ValueError
+        If the lengths differ or a signal is constant.
+
     Examples
     --------
     >>> clean = np.array([1.0, -1.0, 1.0, -1.0])
@@ -119,10 +129,13 @@ def si_sdr(clean: ArrayLike, enhanced: ArrayLike) -> float:
     s, e = s - s.mean(), e - e.mean()
     if not s.any():
         raise ValueError("clean must not be constant: there is nothing to scale.")
+    if not e.any():
+        raise ValueError("enhanced must not be constant: nothing of clean is in it.")
     target = (e @ s) / (s @ s) * s
     distortion = e - target
-    with np.errstate(divide="ignore"):
-        return float(10 * np.log10((target @ target) / (distortion @ distortion)))
+    least = np.finfo(np.float64).eps ** 2 * (e @ e)
+    ratio = max(target @ target, least) / max(distortion @ distortion, least)
+    return float(10 * np.log10(ratio))
 
 
 def composite(

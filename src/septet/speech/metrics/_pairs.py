@@ -199,8 +199,8 @@ def interval(
     (1.0, 1.0, 3, 1)
     """
     confidence = checks.number("confidence", confidence, above=0, below=1)
-    every = checks.vector("values", np.nan_to_num(np.asarray(values, float), nan=0.0))
-    kept = every[~np.isnan(np.asarray(values, float))]
+    every = np.asarray(values, dtype=np.float64)
+    kept = checks.vector("values", every[~np.isnan(every)])
     if not kept.size:
         return {"mean": None, "low": None, "high": None, "n": 0, "missing": every.size}
     picked = np.random.default_rng(seed).integers(kept.size, size=(draws, kept.size))
