@@ -127,10 +127,10 @@ class ViewStack(nn.Module):
         spectra: dict[tuple[int, int, int, bool], Tensor] = {}
         result = {}
         for name, view in self.views.items():
-            stft = view.stft if isinstance(view, LogMel | Gammatone) else None
-            if stft is None:
+            if not isinstance(view, LogMel | Gammatone) or view.stft is None:
                 result[name] = view(samples)
                 continue
+            stft = view.stft
             check_clips(samples, stft.window.dtype)
             key = (stft.n_fft, stft.hop, stft.window_length, stft.center)
             if key not in spectra:
