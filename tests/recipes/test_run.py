@@ -96,8 +96,8 @@ def test_a_run_by_other_code_is_kept_aside(toast, tmp_path):
     path.write_text(path.read_text().replace('"source": "', '"source": "0ldc0de0'))
     said: list[str] = []
     reproduce(toast, "laptop", toast.config("laptop"), tmp_path, say=said.append)
-    assert said[0] == "a run by other code was moved to laptop-0ldc0de0"
-    assert (tmp_path / "toast/laptop-0ldc0de0/result.json").exists()
+    assert said[0] == "a run by other code was moved to earlier/laptop-0ldc0de0"
+    assert (tmp_path / "toast/earlier/laptop-0ldc0de0/result.json").exists()
 
 
 def test_missing_data_makes_every_claim_not_run_and_says_the_command(toast, tmp_path, monkeypatch):

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from septet._core.errors import DataError
+from septet._core.errors import DataError, SeptetWarning
 from septet.recipes import load, reproduce
 from septet.report import write_index, write_report
 
@@ -47,6 +47,16 @@ def test_the_index_links_every_finished_run(folder, tmp_path):
     page = write_index(tmp_path).read_text("utf-8")
     (link,) = re.findall(r'<a href="([^"]+)"', page)
     assert (tmp_path / link).exists()
+
+
+def test_the_index_leaves_out_a_damaged_run_and_says_so(folder, tmp_path):
+    write_report(folder)
+    other = folder.parent.parent / "bread" / "laptop"
+    other.mkdir(parents=True)
+    (other / "result.json").write_text("{}")
+    with pytest.warns(SeptetWarning, match="bread/laptop .* The index leaves it out"):
+        page = write_index(tmp_path).read_text("utf-8")
+    assert len(re.findall(r'<a href="([^"]+)"', page)) == 1
 
 
 @pytest.mark.parametrize(

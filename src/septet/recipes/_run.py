@@ -180,10 +180,11 @@ def _open(
             )
         if source == source_digest():
             return
-        aside = folder.with_name(f"{folder.name}-{source[:8]}")
+        aside = folder.parent / "earlier" / f"{folder.name}-{source[:8]}"
         shutil.rmtree(aside, ignore_errors=True)
+        aside.parent.mkdir(exist_ok=True)
         folder.rename(aside)
-        say(f"a run by other code was moved to {aside.name}")
+        say(f"a run by other code was moved to earlier/{aside.name}")
     folder.mkdir(parents=True, exist_ok=True)
     digests = {name: data.digests(name) for name in data_sets}
     write_json(folder / "environment.json", environment() | {"data": digests})

@@ -3,12 +3,13 @@
 import base64
 import json
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from septet._core.errors import DataError
+from septet._core.errors import DataError, SeptetWarning
 from septet._core.extras import needs
 from septet._core.files import write_text
 
@@ -34,11 +35,21 @@ def write_report(folder: Path) -> Path:
 
 
 def write_index(root: Path) -> Path:
-    """Write ``index.html`` over every finished run below `root` and return its path."""
+    """Write ``index.html`` over every finished run below `root` and return its path.
+
+    Warns
+    -----
+    SeptetWarning
+        If a run is damaged; it is left out.
+    """
     runs = []
     for result in sorted(root.glob("*/*/result.json")):
-        with _reading(result.parent):
-            run = _read(result.parent)
+        try:
+            with _reading(result.parent):
+                run = _read(result.parent)
+        except DataError as error:
+            warnings.warn(f"{error} The index leaves it out.", SeptetWarning, stacklevel=2)
+            continue
         run["link"] = (result.parent / "report.html").relative_to(root).as_posix()
         runs.append(run)
     write_text(root / "index.html", _template("index.html.jinja").render(runs=runs, marks=_MARKS))

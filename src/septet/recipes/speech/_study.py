@@ -1,8 +1,6 @@
 """The study: five members of the family at a small width, several seeds, the same recordings."""
 
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache, partial
-from multiprocessing import get_context
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -28,33 +26,11 @@ _JUDGED = 15
 _DRAWS = 4000
 
 
-def study(
-    systems: tuple[str, ...],
-    seed: int,
-    *,
-    width: float,
-    window: int,
-    steps: int,
-    batch_size: int,
-    workers: int,
-    kind: str,
-) -> list[Row]:
-    """Train and judge every system with one seed, the costliest first."""
-    jobs = [(system, seed) for system in reversed(systems)]
-    one = partial(
-        _judged, width=width, window=window, steps=steps, batch_size=batch_size, kind=kind
-    )
-    if workers == 1:
-        return [one(job) for job in jobs]
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        return list(pool.map(one, jobs))
-
-
-def _judged(
-    job: tuple[str, int], *, width: float, window: int, steps: int, batch_size: int, kind: str
+def judged(
+    system: str, seed: int, width: float, window: int, steps: int, batch_size: int, kind: str
 ) -> Row:
+    """Train a system with a seed; return its scores on every recording."""
     torch.set_num_threads(1)
-    system, seed = job
     network = member(system, width, window)
     found = _material(kind)
     batches = Mixtures(found.voices, found.noises, window=window, batch_size=batch_size, seed=seed)

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.signal import spectrogram
 
 from septet.recipes import Audio, Exhibit, Figure, Measure, Run, Table
+from septet.recipes._workers import run_all
 from septet.recipes.speech import _study
 from septet.recipes.speech._material import material
 from septet.speech import Denoiser, arena, installed_peers, preset, train_enhancer
@@ -46,34 +47,25 @@ class Config:
     """Their steps."""
     batch_size: int = 4
     """Their windows per batch."""
-    workers: int = 1
-    """Trainings at a time, one thread each."""
+    workers: int = 0
+    """Trainings of the study at a time, one thread each; zero takes one per core."""
 
 
 def run(config: Config, run: Run) -> Results:
     """Run every stage, resumable after each."""
-    results = {
+    sizes = (config.width, config.window, config.steps, config.batch_size, config.material)
+    study = [
+        (f"{system}-{seed}", _study.judged, (system, seed, *sizes))
+        for seed in config.seeds
+        for system in reversed(config.systems)  # the costliest first
+    ]
+    return {
         "arena": run.stage("arena", _arena, config, run),
         "clean": run.stage("clean", _clean, config),
         "training": run.stage("training", _training, config),
         "material": config.material,
-        "study": [],
+        "study": list(run_all(run, study, config.workers).values()),
     }
-    for seed in config.seeds if config.systems else ():
-        results["study"] += run.stage(
-            f"study {seed}",
-            lambda seed=seed: _study.study(
-                config.systems,
-                seed,
-                width=config.width,
-                window=config.window,
-                steps=config.steps,
-                batch_size=config.batch_size,
-                workers=config.workers,
-                kind=config.material,
-            ),
-        )
-    return results
 
 
 def _arena(config: Config, run: Run) -> Results:

@@ -7,7 +7,7 @@ leaves PESQ alone) is only worth something on aligned recordings, so every pair 
 import csv
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -326,8 +326,3 @@ def _by_name(folder: Path) -> dict[str, Path]:
 def audio_files(folder: Path) -> Iterable[Path]:
     """Recordings in a folder and below it, by their names."""
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
-
-
-def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Means of every measure over recordings that have one."""
-    return {m: float(np.nanmean([row[m] for row in rows])) for m in MEASURES}
