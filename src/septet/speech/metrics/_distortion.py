@@ -61,9 +61,9 @@ def ssnr(clean: ArrayLike, enhanced: ArrayLike, sample_rate: int = 16000) -> flo
     >>> round(ssnr(tone, 0.9 * tone), 6)
     20.0
     """
-    s, e = frames(clean, enhanced, sample_rate)
-    error = ((s - e) ** 2).sum(axis=1)
-    ratios = 10 * np.log10((s**2).sum(axis=1) / (error + _EPS) + _EPS)
+    s, e, taper, count = _checked(clean, enhanced, sample_rate)
+    error = _energies(s - e, taper, count)
+    ratios = 10 * np.log10(_energies(s, taper, count) / (error + _EPS) + _EPS)
     return float(np.clip(ratios, -10, 35).mean())
 
 
@@ -128,6 +128,17 @@ def frames(
 
     The smallest step of float64 is added to every sample, so that silence has a predictor too.
     """
+    *signals, taper, count = _checked(clean, enhanced, sample_rate)
+    window, hop = taper.size, taper.size // 4
+    cut = (np.lib.stride_tricks.sliding_window_view(x, window)[::hop][:count] for x in signals)
+    s, e = (frame * taper for frame in cut)
+    return s, e
+
+
+def _checked(
+    clean: ArrayLike, enhanced: ArrayLike, sample_rate: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], int]:
+    """Both signals as `frames` sees them, the window, and the number of frames."""
     sample_rate = checks.integer("sample_rate", sample_rate, low=8000)
     signals = [checks.vector("clean", clean), checks.vector("enhanced", enhanced)]
     n = min(signals[0].size, signals[1].size)
@@ -140,12 +151,23 @@ def frames(
             f"({1000 * (window + hop) / sample_rate:.1f} ms); got {n}."
         )
     taper = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, window + 1) / (window + 1)))
-    cut = (
-        np.lib.stride_tricks.sliding_window_view(x[:n] + _EPS, window)[::hop][:count]
-        for x in signals
-    )
-    s, e = (frame * taper for frame in cut)
-    return s, e
+    s, e = (x[:n] + _EPS for x in signals)
+    return s, e, taper, count
+
+
+def _energies(
+    x: NDArray[np.float64], taper: NDArray[np.float64], count: int
+) -> NDArray[np.float64]:
+    """Energy of every windowed frame: each sample is squared once, not once a frame."""
+    hop = taper.size // 4
+    parts = -(-taper.size // hop)
+    squares = np.zeros((count + parts - 1) * hop)
+    some = x[: squares.size]
+    np.square(some, out=squares[: some.size])
+    weights = np.zeros(parts * hop)
+    weights[: taper.size] = taper**2
+    shares = squares.reshape(-1, hop) @ weights.reshape(parts, hop).T
+    return sum(shares[i : i + count, i] for i in range(parts))
 
 
 def _autocorrelation(frame: NDArray[np.float64], order: int) -> NDArray[np.float64]:
