@@ -167,7 +167,7 @@ def _energies(
     weights = np.zeros(parts * hop)
     weights[: taper.size] = taper**2
     shares = squares.reshape(-1, hop) @ weights.reshape(parts, hop).T
-    return sum(shares[i : i + count, i] for i in range(parts))
+    return np.sum([shares[i : i + count, i] for i in range(parts)], axis=0)
 
 
 def _autocorrelation(frame: NDArray[np.float64], order: int) -> NDArray[np.float64]:
