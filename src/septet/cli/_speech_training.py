@@ -67,7 +67,7 @@ def run(
             log_every=max(1, chosen.training.steps // 100),
             fresh=fresh,
             initial=initial,
-            progress=lambda record: say(_line(record)),
+            progress=(lambda record: say(_line(record))) if processes.is_main else None,
             device=device,
             world=processes,
         )
@@ -132,6 +132,8 @@ def _judge(
 
 
 def _line(record: Mapping[str, Any]) -> str:
+    record = {**record, **record.get("evaluation", {})}
+    record.pop("evaluation", None)
     return ", ".join(
         f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in record.items()
     )
