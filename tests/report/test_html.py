@@ -1,4 +1,5 @@
 import re
+import shutil
 
 import pytest
 
@@ -47,6 +48,15 @@ def test_the_index_links_every_finished_run(folder, tmp_path):
     page = write_index(tmp_path).read_text("utf-8")
     (link,) = re.findall(r'<a href="([^"]+)"', page)
     assert (tmp_path / link).exists()
+    assert "<svg" in page
+    assert 'src="data:audio/wav;base64,' in page
+
+
+def test_the_index_keeps_the_drawings_of_all_runs_apart(folder, tmp_path):
+    shutil.copytree(folder, folder.parent.parent / "bread" / "laptop")
+    page = write_index(tmp_path).read_text("utf-8")
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids)) > 0
 
 
 def test_the_index_leaves_out_a_damaged_run_and_says_so(folder, tmp_path):

@@ -37,6 +37,8 @@ def write_report(folder: Path) -> Path:
 def write_index(root: Path) -> Path:
     """Write ``index.html`` over every finished run below `root` and return its path.
 
+    It shows claims, drawings and sounds; tables stand in the reports that it links.
+
     Warns
     -----
     SeptetWarning
@@ -47,9 +49,11 @@ def write_index(root: Path) -> Path:
         try:
             with _reading(result.parent):
                 run = _read(result.parent)
+                shown = _exhibits(result.parent / "exhibits", f"run{len(runs)}-")
         except DataError as error:
             warnings.warn(f"{error} The index leaves it out.", SeptetWarning, stacklevel=2)
             continue
+        run["exhibits"] = [exhibit for exhibit in shown if exhibit["kind"] != "table"]
         run["link"] = (result.parent / "report.html").relative_to(root).as_posix()
         runs.append(run)
     write_text(root / "index.html", _template("index.html.jinja").render(runs=runs, marks=_MARKS))
@@ -63,12 +67,12 @@ def _read(folder: Path) -> dict[str, Any]:
     return shown | {"environment": environment}
 
 
-def _exhibits(folder: Path) -> list[dict[str, Any]]:
+def _exhibits(folder: Path, prefix: str = "") -> list[dict[str, Any]]:
     exhibits = json.loads((folder / "exhibits.json").read_text("utf-8"))
     for exhibit in exhibits:
         if exhibit["kind"] == "figure":
             text = (folder / exhibit["file"]).read_text("utf-8")
-            exhibit["svg"] = _distinct_ids(text, exhibit["file"].partition(".")[0])
+            exhibit["svg"] = _distinct_ids(text, prefix + exhibit["file"].partition(".")[0])
         elif exhibit["kind"] == "audio":
             sound = (folder / exhibit["file"]).read_bytes()
             exhibit["data"] = base64.b64encode(sound).decode("ascii")
