@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
 from septet._core import checks
-from septet.recipes import Exhibit, Measure, Run, Table, measured
+from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
 from septet.recipes._workers import run_all
 from septet.spiking import LatencyEncoder, SpikingClassifier, SpikingNoveltyDetector
 
@@ -130,6 +130,18 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
             for gate in _GATES
         ],
     )
+    yield Figure(
+        "Wrong answers, seed by seed",
+        "Per cent of the answers given behind each gate; one line a seed.",
+        lambda figure: _draw(figure, results),
+    )
+
+
+def _draw(figure: Any, results: Results) -> None:
+    axes = figure.add_subplot()
+    for values in np.transpose([_column(results, gate, "wrong") for gate in _GATES]):
+        axes.plot(_GATES, values, "o-", alpha=0.6)
+    axes.set(ylim=(0, None), xlabel="gate", ylabel="wrong answers (%)")
 
 
 _KEYS = ("wrong", "known", "unknown")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from septet import cohort, data, robust
 from septet._core import checks
-from septet.recipes import Exhibit, Measure, Run, Table, measured
+from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
 
 Floats: TypeAlias = NDArray[np.float64]
 Results = dict[str, Any]
@@ -173,3 +173,18 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
             for method in results["rows"][0]
         ],
     )
+    yield Figure(
+        "Chances of the qualified",
+        "Mean over seeds, by the scores and the rule that choose.",
+        lambda figure: _draw(figure, results),
+    )
+
+
+def _draw(figure: Any, results: Results) -> None:
+    axes, methods = figure.add_subplot(), list(results["rows"][0])
+    for shift, group in ((-0.2, "women"), (0.2, "men")):
+        heights = [100 * np.mean(_column(results, method, group)) for method in methods]
+        axes.bar(np.arange(len(methods)) + shift, heights, 0.4, label=group)
+    axes.set_xticks(range(len(methods)), methods)
+    axes.set(ylabel="chance (%)")
+    axes.legend()

@@ -52,6 +52,29 @@ def hebbian(promotion: str, learning_rate: float, n_spikes: int) -> Row:
     }
 
 
+def approach(memory: float = 400.0, samples: int = 80) -> Row:
+    """Weights of some inputs on their way, and the shares of promotions that they settle at.
+
+    `memory` is in output spikes; every sample is half a second, some forty of them.
+    """
+    rule = HebbianRule()
+    shown = rates(INPUTS, np.random.default_rng(0))
+    layer = HebbianLayer(
+        INPUTS, lif=neuron(), rule=rule, learning_rate=1.0 / (memory * shown.sum() * 0.020)
+    )
+    rng = np.random.default_rng(2)
+    some = np.argsort(shown)[:: INPUTS // 8]
+    curves, spikes, promotions = [layer.weights[0, some].tolist()], [0], np.zeros(INPUTS)
+    for sample in range(samples):
+        run = layer.learn_poisson(shown, 500.0, carry=True, statistics=True, random_state=rng)
+        curves.append(layer.weights[0, some].tolist())
+        spikes.append(spikes[-1] + run.spikes.n_spikes)
+        if sample >= samples // 2:
+            promotions += run.promoted[0]
+    shares = promotions / promotions.sum()
+    return {"spikes": spikes, "weights": curves, "shares": shares[some].tolist()}
+
+
 def _sizes(residuals: list[Floats]) -> Row:
     """How large a residual is that was measured twice, with and without noise."""
     a, b = residuals

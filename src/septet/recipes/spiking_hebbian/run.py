@@ -65,6 +65,7 @@ def run(config: Config, run: Run) -> Results:
             for depression in config.depressions
             for rate in config.stdp_rates
         ],
+        "approach": [("approach", _constraint.approach, ())],
         "pinned": [("pinned", _constraint.pinned, (max(2000, spikes // 20),))],
         "monitor": [
             (f"monitor-{way}-{n}-{memory:g}", _convergence.error_rates, (way, n, memory, seeds))
@@ -95,10 +96,10 @@ def run(config: Config, run: Run) -> Results:
         ],
     }
     # the longest first, so that no core is left with one at the end
-    order = ("novelty", "monitor", "stdp", "hebbian", "drift", "pinned")
+    order = ("novelty", "monitor", "stdp", "hebbian", "drift", "pinned", "approach")
     found = run_all(run, [job for part in order for job in reversed(parts[part])], config.workers)
     results: Results = {part: [found[name] for name, *_ in jobs] for part, jobs in parts.items()}
-    results["pinned"] = results["pinned"][0]
+    results["pinned"], results["approach"] = results["pinned"][0], results["approach"][0]
     results["novelty"] = [row for rows in results["novelty"] for row in rows]
     return results
 
@@ -291,6 +292,12 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
         results["hebbian"],
     )
     yield Figure(
+        "Weights on their way",
+        "Of nine of a hundred inputs, from equal weights; dashed: the shares of promotions in the "
+        "second half, at which the theory says that they settle.",
+        partial(_draw_approach, results["approach"]),
+    )
+    yield Figure(
         "Residual against learning rate",
         "Distance between mean weights and promotion shares, on the events that taught them.",
         partial(_draw_residuals, results["hebbian"]),
@@ -355,6 +362,16 @@ def summary(results: Results, name: str) -> list[dict[str, Any]]:
 def _table(title: str, caption: str, rows: list[Any]) -> Table:
     columns = list(rows[0])
     return Table(title, caption, columns, [[row[c] for c in columns] for row in rows])
+
+
+def _draw_approach(row: dict[str, Any], figure: Any) -> None:
+    axes = figure.add_subplot()
+    for i, (values, share) in enumerate(
+        zip(np.transpose(row["weights"]), row["shares"], strict=True)
+    ):
+        axes.plot(row["spikes"], values, color=f"C{i}")
+        axes.axhline(share, color=f"C{i}", lw=0.7, ls="--")
+    axes.set(xlabel="output spikes", ylabel="weight")
 
 
 def _draw_residuals(rows: list[Any], figure: Any) -> None:

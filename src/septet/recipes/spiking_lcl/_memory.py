@@ -32,6 +32,20 @@ def exact(n_inputs: int, n_patterns: int, n_spikes: int, seed: int) -> Row:
     }
 
 
+def example(n_inputs: int, n_patterns: int, n_spikes: int, seed: int) -> Row:
+    """Learn some patterns; return the first of them and the weights, to be drawn."""
+    inputs, targets = random_associations(n_patterns, n_inputs, n_spikes, random_state=seed)
+    learner = SpikeTrainLearner().fit(inputs, targets)
+    times, ids = inputs[0]
+    return {
+        "times": times.tolist(),
+        "ids": ids.tolist(),
+        "duration": inputs.duration,
+        "weights": learner.coef_[0].tolist(),
+        "targets": targets[0].tolist(),
+    }
+
+
 def settings(rates: Sequence[int], wide: bool) -> list[tuple[str, str, Row]]:
     """Return what is varied, its value, and the arguments of `capacity` that say so."""
     found: list[tuple[str, str, Row]] = [

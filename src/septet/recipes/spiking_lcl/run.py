@@ -10,6 +10,7 @@ import numpy as np
 from septet.recipes import Exhibit, Figure, Measure, Run, Table, measured
 from septet.recipes._workers import Job, run_all
 from septet.recipes.spiking_lcl import _memory, _speed, classification
+from septet.spiking import LIF, SpikeBatch, plot_potential, plot_raster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +71,7 @@ def run(config: Config, run: Run) -> Results:
     settings = _memory.settings(config.capacity_rates, config.capacity_wide)
     parts: dict[str, list[Job]] = {
         "exact": [(f"exact-{seed}", _memory.exact, (n, *most, seed)) for seed in seeds],
+        "example": [("example", _memory.example, (n, *most, min(seeds)))],
         "iris": _classified("iris", config.iris_splits),
         "mnist": _classified("mnist-5k", config.mnist_splits),
         "speed": compared("speed", at, config.max_seconds),
@@ -98,6 +100,7 @@ def run(config: Config, run: Run) -> Results:
     jobs.sort(key=lambda job: {classification.study: 0, _memory.exact: 2}.get(job[1], 1))
     found = run_all(run, [first, *jobs], config.workers)
     results: Results = {part: [found[name] for name, *_ in jobs] for part, jobs in parts.items()}
+    results["example"] = results["example"][0]
     for part in ("iris", "mnist", "speed", "interference", "ablation"):
         results[part] = [row for rows in results[part] for row in rows]
     return results
@@ -328,6 +331,12 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
         ],
     )
     yield Figure(
+        "A pattern that was learned",
+        "Its input spikes, and the potential of a free run with the weights that were solved for.",
+        partial(_draw_example, results["example"]),
+        (7.0, 5.5),
+    )
+    yield Figure(
         "Interference",
         "Epochs until five patterns are learned, against desired spikes per pattern; every rule at "
         "the best of five step sizes for each number. A line ends where not all seeds were solved.",
@@ -358,6 +367,17 @@ def exhibits(results: Results) -> Iterator[Exhibit]:
 def _table(title: str, caption: str, rows: list[Any]) -> Table:
     columns = list(rows[0])
     return Table(title, caption, columns, [[row[c] for c in columns] for row in rows])
+
+
+def _draw_example(row: dict[str, Any], figure: Any) -> None:
+    upper, lower = figure.subplots(2, sharex=True)
+    ends, weights = [0, len(row["times"])], row["weights"]
+    inputs = SpikeBatch(
+        row["times"], row["ids"], ends, n_units=len(weights), duration=row["duration"]
+    )
+    plot_raster(inputs, ax=upper, label="input")
+    plot_potential(LIF(), inputs, weights, targets=row["targets"], ax=lower)
+    upper.set(xlabel="")
 
 
 def _draw_interference(rows: list[Any], figure: Any) -> None:
